@@ -1,0 +1,105 @@
+"""What a training run is told. One dataclass: the form, --help, the docs and config.json all come from its fields."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.types import UserError
+
+AUTO = 0
+
+
+def option(default: Any, *, low: float | None = None, high: float | None = None, choices: tuple[str, ...] = (),
+           advanced: bool = True, group: str = "plan") -> Any:
+    """A field with its bounds. Label and help stand in the catalogues as `option.<name>` and `option.<name>.help`."""
+    metadata = {"low": low, "high": high, "choices": choices, "advanced": advanced, "group": group}
+    if isinstance(default, dict):
+        return field(default_factory=dict, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of one run. 0 (or "auto") means: derived from the data, the model and the machine; see engine.recipe.
+
+    `epochs_plan` and `precision` are recorded by the run where they were measured, so that config.json repeats it.
+    """
+
+    data: str = option("", group="data")
+    model: str = option("deimv2_atto", advanced=False, group="model")
+    task: str = option("detect", choices=("detect",), group="model")
+    weights: str = option("auto", advanced=False, group="model")
+    epochs: int = option(AUTO, low=0, high=10_000, advanced=False)
+    minutes: float = option(0.0, low=0, high=100_000, advanced=False)
+    batch: int = option(AUTO, low=0, high=1024, advanced=False)
+    image_size: int = option(AUTO, low=0, high=2048, advanced=False)
+    lr: float = option(0.0, low=0, high=1, group="optimiser")
+    backbone_lr: float = option(0.0, low=0, high=1, group="optimiser")
+    weight_decay: float = option(-1.0, low=-1, high=1, group="optimiser")
+    warmup: float = option(0.05, low=0, high=0.5, group="optimiser")
+    flat: float = option(0.5, low=0, high=1, group="optimiser")
+    final_lr: float = option(0.1, low=0, high=1, group="optimiser")
+    clip: float = option(0.1, low=0, high=1000, group="optimiser")
+    accumulate: int = option(1, low=1, high=256, group="optimiser")
+    ema: float = option(0.0, low=0, high=0.99999, group="optimiser")
+    augment: str = option("standard", choices=("none", "flip", "standard"), group="data")
+    plain_tail: float = option(0.15, low=0, high=1, group="data")
+    valid_fraction: float = option(0.2, low=0.01, high=0.9, group="data")
+    precision: str = option("auto", choices=("auto", "none", "bf16", "fp16"), group="machine")
+    device: str = option("auto", choices=("auto", "cpu", "cuda", "mps"), group="machine")
+    workers: int = option(-1, low=-1, high=64, group="machine")
+    threads: int = option(AUTO, low=0, high=256, group="machine")
+    seed: int = option(0, low=0, high=2**31 - 1, group="machine")
+    epochs_plan: dict[str, int] = option({}, group="recorded")
+
+    def __post_init__(self) -> None:
+        for each in dataclasses.fields(self):
+            object.__setattr__(self, each.name, coerce(each, getattr(self, each.name)))
+        if self.epochs and self.minutes and not self.epochs_plan:
+            raise UserError("epochs_and_minutes", epochs=self.epochs, minutes=self.minutes)
+        if self.image_size % 32:
+            raise UserError("image_size_multiple", value=self.image_size, low=self.image_size // 32 * 32, high=self.image_size // 32 * 32 + 32)
+
+    def replace(self, **changes: Any) -> TrainConfig:
+        return dataclasses.replace(self, **changes)
+
+    def as_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        """Raises UserError for a name that is not a field: a misspelt setting is never ignored."""
+        known = {each.name for each in dataclasses.fields(cls)}
+        for name in values:
+            if name not in known:
+                raise UserError("unknown_option", name=name, known=", ".join(sorted(known)))
+        return cls(**values)
+
+
+def option_types() -> dict[str, type]:
+    return {name: kind for name, kind in typing.get_type_hints(TrainConfig).items()}
+
+
+def coerce(spec: dataclasses.Field[Any], value: Any) -> Any:
+    """`value` as the field's type and inside its bounds; UserError naming value, bound and remedy otherwise."""
+    kind = option_types()[spec.name]
+    if isinstance(kind, types.GenericAlias) or typing.get_origin(kind) is dict:
+        return dict(json.loads(value) if isinstance(value, str) else value)
+    if kind is str:
+        value = str(value)
+        if spec.metadata["choices"] and value not in spec.metadata["choices"]:
+            raise UserError("option_choice", name=spec.name, value=value, choices=", ".join(spec.metadata["choices"]))
+        return value
+    try:
+        number = kind(value) if kind is float else int(str(value)) if not float(value).is_integer() else int(float(value))
+    except (TypeError, ValueError) as error:
+        raise UserError("option_number", name=spec.name, value=value) from error
+    low, high = spec.metadata["low"], spec.metadata["high"]
+    if number != number or (low is not None and number < low) or (high is not None and number > high):
+        raise UserError("option_bounds", name=spec.name, value=value, low=low, high=high)
+    return number

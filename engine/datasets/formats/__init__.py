@@ -1,0 +1,31 @@
+"""Data set formats: one file each, in both directions. Only these files ever see a foreign class id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from engine.registry import Registry
+from engine.types import Problem, Reading, Sample
+
+ImagePolicy = Literal["copy", "link", "none"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way to lay out images and labels on disk.
+
+    `detects(root)` says what evidence speaks for this format (a text, e.g. "data.yaml with names"), or None.
+    `read(root)` never changes files. `write(classes, samples, root, images)` never changes what it is given and yields a
+    Problem for what the target cannot hold.
+    """
+
+    name: str
+    detects: Callable[[Path], str | None]
+    read: Callable[[Path], Reading]
+    write: Callable[[tuple[str, ...], Iterable[Sample], Path, ImagePolicy], Iterable[Problem]] | None = None
+
+
+formats: Registry[Format] = Registry("engine.datasets.formats", "FORMATS", "format")

@@ -1,0 +1,54 @@
+"""Texts by key in three languages, from assets/locales. The one catalogue behind page, command line and errors."""
+
+from __future__ import annotations
+
+import json
+import locale
+import os
+from contextvars import ContextVar
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+LANGUAGES = ("en", "zh-CN", "zh-TW")
+LOCALES = Path(__file__).resolve().parent.parent / "assets" / "locales"
+_current: ContextVar[str] = ContextVar("language", default="en")
+
+
+@cache
+def catalogue(language: str) -> dict[str, str]:
+    return json.loads((LOCALES / f"{language}.json").read_text(encoding="utf-8"))
+
+
+def text(key: str, language: str | None = None, **values: Any) -> str:
+    """The text of `key` with {placeholders} filled. A missing translation falls back to English, a missing key shows itself."""
+    language = language or _current.get()
+    template = catalogue(language).get(key) or catalogue("en").get(key) or key
+    try:
+        return template.format(**values)
+    except (KeyError, IndexError, ValueError):
+        return template
+
+
+def set_language(language: str) -> None:
+    _current.set(language if language in LANGUAGES else "en")
+
+
+def current_language() -> str:
+    return _current.get()
+
+
+def best_language(preferences: str) -> str:
+    """The catalogue that fits an Accept-Language header or a locale name best: 'zh-Hant-HK,en' -> 'zh-TW'."""
+    for part in preferences.replace("_", "-").split(","):
+        tag = part.split(";")[0].split(".")[0].strip().lower()
+        if tag.startswith("zh"):
+            return "zh-TW" if any(mark in tag for mark in ("hant", "tw", "hk", "mo")) else "zh-CN"
+        if tag.startswith("en"):
+            return "en"
+    return "en"
+
+
+def system_language() -> str:
+    name = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or locale.getlocale()[0] or ""
+    return best_language(name)

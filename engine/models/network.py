@@ -1,0 +1,35 @@
+"""The contract between a network and the training loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Network(nn.Module):
+    """Tensors in, tensors out. `forward(images f32[B,3,H,W]) -> outputs`; `loss` is for training."""
+
+    def loss(self, images: Tensor, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Weighted terms; their sum is the loss. Targets of detection: labels i64[n], boxes f32[n,4] cxcywh in 0..1."""
+        raise TypeError(f"{type(self).__name__} does not define a loss")
+
+    def set_progress(self, fraction: float) -> None:
+        """Told before each epoch how much of the run is done (0..1); for losses that change on the way."""
+
+    def parameter_groups(self, lr: float, backbone_lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        """AdamW groups: no decay for 1-d tensors (norms, biases), `backbone_lr` for names under `backbone.`."""
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                groups.setdefault((name.startswith("backbone."), parameter.ndim > 1), []).append(parameter)
+        return [
+            {"params": members, "lr": backbone_lr if backbone else lr, "weight_decay": weight_decay if decays else 0.0,
+             "name": f"{'backbone' if backbone else 'head'}{'' if decays else '_no_decay'}"}
+            for (backbone, decays), members in sorted(groups.items(), reverse=True)
+        ]
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Number of trainable scalars, shared tensors counted once."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)

@@ -1,0 +1,197 @@
+"""A run is a folder. The worker writes it, everyone else only reads it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from engine.config import TrainConfig
+from engine.types import UserError
+
+ACTIVE = ("starting", "running", "stopping")
+FINISHED = ("done", "stopped", "interrupted", "failed")
+FOREIGN_HEARTBEAT_S = 60
+EMPTY_STATE: dict[str, Any] = {"phase": "queued", "pid": None, "pid_started": None, "host": None, "step": 0, "epoch": 0, "epochs": 0,
+                               "eta_s": None, "images_per_s": None, "error": None, "heartbeat": None, "created": None}
+
+
+class Run:
+    """Read access to a run folder; `write_state` and `append_metrics` are for its worker."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "best.pt"
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "last.pt"
+
+    def exists(self) -> bool:
+        return (self.folder / "config.json").is_file()
+
+    def config(self) -> TrainConfig:
+        """Raises UserError when config.json is missing or damaged."""
+        try:
+            return TrainConfig.from_dict(json.loads((self.folder / "config.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError("run_damaged", run=self.id, file="config.json") from error
+
+    def command(self) -> str:
+        file = self.folder / "command.txt"
+        return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+
+    def state(self) -> dict[str, Any]:
+        """The worker's last word; "interrupted" when it says active but its process is gone."""
+        try:
+            state = {**EMPTY_STATE, **json.loads((self.folder / "state.json").read_text(encoding="utf-8"))}
+        except (OSError, ValueError):
+            return {**EMPTY_STATE, "phase": "failed", "error": {"key": "run_damaged", "values": {"run": self.id, "file": "state.json"}}}
+        if state["phase"] in ACTIVE and not _alive(state):
+            return {**state, "phase": "interrupted", "eta_s": None}
+        if state["phase"] == "running" and self.stop_requested():
+            state["phase"] = "stopping"
+        return state
+
+    def metrics(self, since: int = 0) -> tuple[list[dict[str, Any]], int]:
+        """Rows from byte offset `since` on, and the offset to ask from next time. A row that is being written is left for then."""
+        file = self.folder / "metrics.jsonl"
+        if not file.is_file():
+            return [], 0
+        with file.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(since if since <= size else 0)
+            start = stream.tell()
+            data = stream.read()
+        complete = data[: data.rfind(b"\n") + 1]
+        return list(_parsed_rows(complete)), start + len(complete)
+
+    def log(self, lines: int = 200) -> str:
+        file = self.folder / "log.txt"
+        if not file.is_file():
+            return ""
+        with file.open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - 200 * lines))
+            return "\n".join(stream.read().decode("utf-8", "replace").splitlines()[-lines:])
+
+    def request_stop(self) -> None:
+        (self.folder / "stop").touch()
+
+    def stop_requested(self) -> bool:
+        return (self.folder / "stop").exists()
+
+    def write_state(self, **changes: Any) -> None:
+        """Replace state.json atomically."""
+        try:
+            state = {**EMPTY_STATE, **json.loads((self.folder / "state.json").read_text(encoding="utf-8"))}
+        except (OSError, ValueError):
+            state = dict(EMPTY_STATE)
+        write_json(self.folder / "state.json", {**state, **changes, "heartbeat": time.time()})
+
+    def write_config(self, config: TrainConfig) -> None:
+        write_json(self.folder / "config.json", config.as_dict())
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def forget_metrics_after(self, step: int) -> None:
+        """Drop rows beyond `step`, so that a resumed run has no epoch twice."""
+        rows, _ = self.metrics()
+        temporary = self.folder / "metrics.jsonl.tmp"
+        temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows if row.get("step", 0) <= step), encoding="utf-8")
+        temporary.replace(self.folder / "metrics.jsonl")
+
+    def claim(self) -> None:
+        """The calling process becomes the worker of this run."""
+        me = psutil.Process()
+        self.write_state(phase="starting", pid=me.pid, pid_started=me.create_time(), host=socket.gethostname(), error=None, eta_s=None)
+
+
+def create(folder: str | Path, config: TrainConfig) -> Run:
+    """A new run, "queued". Raises UserError when the folder already holds something."""
+    folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError("run_exists", path=str(folder))
+    try:
+        (folder / "previews").mkdir(parents=True)
+    except OSError as error:
+        raise UserError("folder_not_writable", path=str(folder), reason=error.strerror or str(error)) from error
+    run = Run(folder)
+    run.write_config(config)
+    (folder / "command.txt").write_text(command_line(config, folder) + "\n", encoding="utf-8")
+    run.write_state(phase="queued", created=time.time())
+    return run
+
+
+def requeue(run: Run) -> None:
+    """Make a finished, stopped or interrupted run ready to go on. Raises UserError while it is active or has no checkpoint."""
+    phase = run.state()["phase"]
+    if phase in ACTIVE or phase == "queued":
+        raise UserError("run_active", run=run.id)
+    if phase == "done":
+        raise UserError("run_done", run=run.id)
+    (run.folder / "stop").unlink(missing_ok=True)
+    run.write_state(phase="queued", pid=None, pid_started=None, error=None)
+
+
+def command_line(config: TrainConfig, folder: Path) -> str:
+    """The shell command that does the same."""
+    default = TrainConfig()
+    flags = {"data", "model", "epochs", "minutes", "batch", "image_size", "lr", "seed", "device", "weights", "workers"}
+    parts = ["python -m engine train", f"--run {_quoted(str(folder))}"]
+    for name, value in config.as_dict().items():
+        if value == getattr(default, name) and name not in ("data", "model"):
+            continue
+        if name in flags:
+            parts.append(f"--{name.replace('_', '-')} {_quoted(str(value))}")
+        elif name != "epochs_plan":
+            parts.append(f"--set {name}={_quoted(str(value))}")
+    return " ".join(parts)
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Whole or not at all: written beside, then renamed over."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
+    temporary.replace(file)
+
+
+def _quoted(value: str) -> str:
+    return value if re.fullmatch(r"[\w./:=,+-]+", value, re.ASCII) else '"' + value.replace('"', '\\"') + '"'
+
+
+def _parsed_rows(data: bytes) -> list[dict[str, Any]]:
+    rows = []
+    for line in data.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
+
+
+def _alive(state: dict[str, Any]) -> bool:
+    """Is the worker that wrote `state` still there? A reused process number does not count."""
+    if state["host"] not in (None, socket.gethostname()):
+        return time.time() - (state["heartbeat"] or 0) < FOREIGN_HEARTBEAT_S
+    try:
+        process = psutil.Process(int(state["pid"]))
+        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - float(state["pid_started"])) < 1.0
+    except (psutil.Error, TypeError, ValueError):
+        return False
