@@ -23,7 +23,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+    common = Parser(add_help=False)
     common.add_argument("--lang", choices=messages.LANGUAGES, help=messages.text("cli.help.lang"))
     parser = Parser(prog="python -m engine", description=messages.text("cli.description"), parents=[common])
     parser.add_argument("--version", action="version", version=__version__)

@@ -1,0 +1,48 @@
+// Runs before the page starts. The language and the theme are chosen here, and the address remembers where the visitor is.
+(() => {
+  const cookie = (name) => (document.cookie.match(new RegExp(`(?:^|; )${name}=([^;]*)`)) || [])[1];
+  const setCookie = (name, value) => { document.cookie = `${name}=${value}; path=/; max-age=31536000; SameSite=Lax`; };
+  const address = (changes) => {
+    const url = new URL(window.location.href);
+    for (const [name, value] of Object.entries(changes)) {
+      if (value) url.searchParams.set(name, value); else url.searchParams.delete(name);
+    }
+    return url;
+  };
+  const best = (tags) => {
+    for (const tag of tags) {
+      const name = String(tag || "").toLowerCase();
+      if (name.startsWith("zh")) return /hant|tw|hk|mo/.test(name) ? "zh-TW" : "zh-CN";
+      if (name.startsWith("en")) return "en";
+    }
+    return "en";
+  };
+
+  const query = new URLSearchParams(window.location.search);
+  const asked = query.get("lang") || cookie("lightbox_lang");
+  const language = best(asked ? [asked] : navigator.languages || [navigator.language]);
+  Object.defineProperty(window.navigator, "language", { get: () => language, configurable: true });
+  Object.defineProperty(window.navigator, "languages", { get: () => [language], configurable: true });
+  document.documentElement.lang = language;
+  setCookie("lightbox_lang", language);
+
+  const theme = cookie("lightbox_theme");
+  if (theme && !query.get("__theme")) window.history.replaceState(null, "", address({ __theme: theme }));
+
+  window.lightbox = {
+    language,
+    remember: (name, value) => { window.history.replaceState(null, "", address({ [name]: value })); },
+  };
+
+  document.addEventListener("change", (event) => {
+    if (!event.target.matches?.("[data-lb-language]")) return;
+    setCookie("lightbox_lang", event.target.value);
+    window.location.assign(address({ lang: event.target.value }));
+  });
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest?.("[data-lb-theme]")) return;
+    const chosen = document.body.classList.toggle("dark") ? "dark" : "light";
+    setCookie("lightbox_theme", chosen);
+    window.history.replaceState(null, "", address({ __theme: chosen }));
+  });
+})();

@@ -1,0 +1,95 @@
+"""`train`: into a run folder, with progress on stderr. Ctrl-C stops cleanly; --resume goes on."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from engine import messages, runs
+from engine.config import TrainConfig
+from engine.runs import Run
+from engine.types import UserError
+from engine.worker import explain, work
+
+PLAIN = ("epochs", "minutes", "batch", "image_size", "lr", "seed", "device", "weights", "workers")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", help=messages.text("cli.help.data"))
+    parser.add_argument("--model", default="deimv2_atto", help=messages.text("cli.help.model"))
+    parser.add_argument("--run", metavar="DIR", dest="run_folder", help=messages.text("cli.help.run"))
+    parser.add_argument("--resume", metavar="DIR", help=messages.text("cli.help.resume"))
+    for name in PLAIN:
+        parser.add_argument(f"--{name.replace('_', '-')}", help=messages.text(f"option.{name}.help").replace("%", "%%"))
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=messages.text("cli.help.set"))
+    parser.add_argument("--quiet", action="store_true", help=messages.text("cli.help.quiet"))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    chosen = _resumed(arguments) if arguments.resume else runs.create(*_new(arguments))
+    signal.signal(signal.SIGINT, lambda number, frame: chosen.request_stop())
+    signal.signal(signal.SIGTERM, lambda number, frame: chosen.request_stop())
+    try:
+        phase = work(chosen, (lambda event: None) if arguments.quiet else _show)
+    except UserError:
+        raise
+    except Exception as error:
+        known = explain(error, chosen)
+        if known["key"] == "training_bug":
+            raise
+        raise UserError(known["key"], **known["values"]) from error
+    print(messages.text(f"cli.train.{phase}", run=chosen.folder), file=sys.stderr)
+    return 0
+
+
+def _new(arguments: argparse.Namespace) -> tuple[Path, TrainConfig]:
+    if not arguments.data or not arguments.run_folder:
+        raise UserError("train_arguments")
+    values: dict[str, Any] = {name: getattr(arguments, name) for name in PLAIN if getattr(arguments, name) is not None}
+    for pair in arguments.set:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise UserError("set_without_value", given=pair)
+        values[name.strip()] = value.strip()
+    if not Path(arguments.data).exists():
+        raise UserError("path_missing", path=arguments.data)
+    config = TrainConfig.from_dict({"data": str(Path(arguments.data).resolve()), "model": arguments.model, **values})
+    from engine.models import models
+
+    models.get(config.model)
+    return Path(arguments.run_folder), config
+
+
+def _resumed(arguments: argparse.Namespace) -> Run:
+    chosen = Run(arguments.resume)
+    if not chosen.exists():
+        raise UserError("run_missing", path=arguments.resume)
+    runs.requeue(chosen)
+    return chosen
+
+
+def _show(event: Any) -> None:
+    """One line per epoch and note, and a running one in between when stderr is a terminal."""
+    values = event.values
+    if event.kind == "note":
+        if "problem" in values:
+            _say(f"{values['problem'].message()} {values['problem'].remedy()}")
+        elif "derived" in values:
+            _say(f"{values['derived'].label()} = {values['derived'].value}: {values['derived'].because()}")
+        else:
+            _say(messages.text(f"log.{values['key']}", **{k: v for k, v in values.items() if k != "key"}))
+    elif event.kind == "plan":
+        _say(messages.text("cli.plan", epochs=values["epochs"], steps=values["total_steps"]))
+    elif event.kind == "step" and sys.stderr.isatty():
+        eta = messages.text("cli.eta", minutes=round(values["eta_s"] / 60, 1)) if values["eta_s"] is not None else ""
+        print(f"\r{event.epoch}: loss {values['row']['loss']:.3f} {values['images_per_s']:.1f}/s {eta}   ", end="", file=sys.stderr, flush=True)
+    elif event.kind == "validated":
+        words = " ".join(f"{name} {value:.3f}" for name, value in values["metrics"].items() if name in ("AP", "AP50", "AP75") and value is not None)
+        _say(messages.text("log.validated", epoch=event.epoch, metrics=words or "-", seconds=round(values["seconds"], 1)))
+
+
+def _say(line: str) -> None:
+    print(("\r" if sys.stderr.isatty() else "") + line, file=sys.stderr, flush=True)

@@ -1,0 +1,98 @@
+"""YAML as texts, lists and mappings only: nothing is constructed, so nothing can run, and `no` or `007` stay what was written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from engine.types import UserError
+
+MAX_BYTES = 1 << 20
+MAX_NODES = 100_000
+MAX_DEPTH = 20
+HARMLESS_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "seq", "map")) | {"!"}
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Plain = str | list[Any] | dict[str, Any]
+
+
+def parse(data: bytes, name: str) -> Plain:
+    """The document in `data`. Aliases share one object and count in full, so a bomb stays small. Raises UserError naming the file `name`."""
+    if len(data) > MAX_BYTES:
+        raise UserError("yaml_too_large", name=name, limit=MAX_BYTES >> 10)
+    try:
+        return _build(data.decode(_encoding(data)), name)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+        raise UserError("yaml_damaged", where=where, reason=str(getattr(error, "problem", None) or error)[:200]) from error
+    except UnicodeDecodeError as error:
+        raise UserError("yaml_damaged", where=name, reason=str(error)[:200]) from error
+
+
+def _encoding(data: bytes) -> str:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    try:
+        data.decode("utf-8")
+        return "utf-8-sig"
+    except UnicodeDecodeError:
+        return "gb18030"
+
+
+def _build(text: str, name: str) -> Plain:
+    """Turns the parser's events into nested values with a stack instead of recursion."""
+    open_nodes = [_Node([], [])]
+    anchors: dict[str, _Node] = {}
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.CollectionEndEvent):
+            node = open_nodes.pop()
+            node.close()
+            open_nodes[-1].weight += node.weight
+        elif isinstance(event, yaml.AliasEvent):
+            node = anchors.get(event.anchor) or _Node("", [])
+            open_nodes[-1].weight += node.weight
+            open_nodes[-1].children.append(node.value)
+        elif isinstance(event, yaml.NodeEvent):
+            _check_tag(event.tag, event.start_mark.line + 1, name)
+            node = _opened(event)
+            open_nodes[-1].children.append(node.value)
+            if event.anchor:
+                anchors[event.anchor] = node
+            if isinstance(event, yaml.CollectionStartEvent):
+                open_nodes.append(node)
+            else:
+                open_nodes[-1].weight += 1
+        if len(open_nodes) > MAX_DEPTH or open_nodes[-1].weight > MAX_NODES:
+            raise UserError("yaml_too_complex", name=name)
+    top = open_nodes[0].children
+    return top[0] if top else ""
+
+
+@dataclass
+class _Node:
+    """A value being built; `weight` = how many values it would hold if every alias were written out."""
+
+    value: Any
+    children: list[Any]
+    weight: int = 1
+
+    def close(self) -> None:
+        if isinstance(self.value, dict):
+            pairs = zip(self.children[::2], self.children[1::2], strict=True)
+            self.value.update((key, value) for key, value in pairs if isinstance(key, str))
+
+
+def _opened(event: yaml.NodeEvent) -> _Node:
+    if isinstance(event, yaml.ScalarEvent):
+        return _Node(event.value, [])
+    if isinstance(event, yaml.MappingStartEvent):
+        return _Node({}, [])
+    items: list[Any] = []
+    return _Node(items, items)
+
+
+def _check_tag(tag: str | None, line: int, name: str) -> None:
+    if tag is not None and tag not in HARMLESS_TAGS:
+        raise UserError("yaml_unsafe_tag", tag=tag.replace("tag:yaml.org,2002:", "!!")[:80], where=f"{name}:{line}")

@@ -1,0 +1,58 @@
+"""DEIMv2 put together: backbone, encoder, decoder, and the loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from engine.models.deimv2.backbone import HGNetV2
+from engine.models.deimv2.config import Config
+from engine.models.deimv2.criterion import Criterion
+from engine.models.deimv2.decoder import Decoder, Predictions
+from engine.models.deimv2.denoising import Denoising, make_denoising
+from engine.models.deimv2.encoder import ENCODERS
+from engine.models.deimv2.keys import LOAD_MAP
+from engine.models.matching import Targets
+from engine.models.network import Network
+from engine.weights import LoadMap
+
+
+class DEIMv2(Network):
+    """images f32[B,3,H,W] in 0..1 -> {"logits": f32[B,Q,K], "boxes": f32[B,Q,4] cxcywh in 0..1}. H, W: multiples of 32."""
+
+    def __init__(self, config: Config, num_classes: int) -> None:
+        super().__init__()
+        self.config, self.num_classes = config, num_classes
+        self.backbone: nn.Module = HGNetV2(config)
+        self.encoder = ENCODERS[config.encoder](config)
+        self.decoder = Decoder(config, num_classes)
+        self.criterion = Criterion(config)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return self.decoder(self._maps(images))
+
+    def forward_training(self, images: Tensor, targets: Targets) -> tuple[Predictions, Predictions | None, Denoising | None]:
+        """Predictions of the selected queries and of the denoising queries, and what the latter were made of."""
+        maps = self._maps(images)
+        queries = min(self.config.queries, sum(level.shape[2] * level.shape[3] for level in maps))
+        noise = make_denoising(targets, self.num_classes, queries, self.config)
+        return *self.decoder.forward_training(maps, noise), noise
+
+    def loss(self, images: Tensor, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        truths = Targets.collate(targets)
+        outputs = self.forward_training(images, truths)
+        with torch.autocast(images.device.type, enabled=False):
+            return self.criterion(*outputs, truths, self.decoder.distances(), self.decoder.reg_scale)
+
+    def set_progress(self, fraction: float) -> None:
+        self.criterion.late = fraction >= self.config.late_matching
+
+    def load_map(self) -> LoadMap:
+        return LOAD_MAP
+
+    def _maps(self, images: Tensor) -> list[Tensor]:
+        height, width = images.shape[-2:]
+        stride = max(self.config.strides)
+        if height % stride or width % stride:
+            raise ValueError(f"image size {width}x{height}: both sides must be multiples of {stride}")
+        return self.encoder(self.backbone(images))

@@ -1,0 +1,264 @@
+"""Everything a training run holds: network, optimiser, average, data, random state. Built from a config, saved and restored whole."""
+
+from __future__ import annotations
+
+import copy
+import os
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
+from torch import Tensor, nn
+
+from engine import __version__, checkpoint, schedule, weights
+from engine.config import TrainConfig
+from engine.datasets.collection import Collection, load, with_splits
+from engine.ema import Ema
+from engine.evaluate import SquareCache, predict_samples
+from engine.machine import choose_device, detect
+from engine.models import create, models
+from engine.models.network import Network
+from engine.predict import Predictor, Preprocess
+from engine.recipe import DataFacts, Derived, Machine, ema_decay, plain_from, suggest
+from engine.tasks.loading import Batch, EpochBatches, TrainingImages, normalised, training_loader
+from engine.tasks.task import Task, tasks
+from engine.types import Instances, Labels, Problem, Sample, UserError
+
+UNREADABLE_LIMIT = 0.05
+
+
+class Loss(nn.Module):
+    """Makes the network's loss its forward, so that accelerate wraps precision and distribution around it."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        return self.network.loss(images, targets)
+
+
+@dataclass
+class Data:
+    """Labeled images of a run, by role."""
+
+    classes: tuple[str, ...]
+    train: list[Sample]
+    valid: list[Sample]
+    problems: list[Problem]
+
+
+def open_data(config: TrainConfig, task: Task, scratch: Path) -> Data:
+    """Reads the data set; splits off a validation part when there is none. Raises UserError when nothing can be learnt."""
+    collection: Collection = load(config.data, scratch)
+    problems = list(collection.problems)
+    if not collection.split("valid"):
+        collection = with_splits(collection, {"train": 1 - config.valid_fraction, "valid": config.valid_fraction}, config.seed)
+        problems += [each for each in collection.problems if each not in problems]
+    train, valid = task.trainable(collection.split("train")), task.trainable(collection.split("valid"))
+    if not train:
+        raise UserError("no_training_images", path=config.data)
+    if not collection.classes or not any(isinstance(each.labels, Instances) and len(each.labels) for each in train):
+        raise UserError("no_training_objects", path=config.data, images=len(train))
+    return Data(collection.classes, train, valid, problems)
+
+
+def facts_of(data: Data) -> DataFacts:
+    most = max((len(each.labels) for each in data.train if isinstance(each.labels, Instances)), default=0)
+    return DataFacts(len(data.train), len(data.valid), len(data.classes), most)
+
+
+class Session:
+    """State of one run. `step` counts optimiser steps, `epoch` the one in progress (from 1), `batch` the batches done in it."""
+
+    def __init__(self, config: TrainConfig, scratch: Path, source: Path | None) -> None:
+        self.device = torch.device(choose_device(config.device))
+        self.spec, self.task = models.get(config.model), tasks.get(models.get(config.model).task)
+        self.data = open_data(config, self.task, scratch)
+        machine = Machine(self.device.type, detect().accelerator_memory)
+        plan = suggest(config, self.spec, facts_of(self.data), machine, pretrained=source is not None)
+        self.config, self.derived = plan.config.replace(task=self.task.name), plan.derived
+        use_threads(self.config, self.device)
+        seed_everything(self.config.seed)
+        network = create(self.config.model, len(self.data.classes))
+        self.coverage = weights.load_into(network, source) if source else None
+        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.step, self.epoch, self.batch, self.elapsed, self.best = 0, 1, 0, 0.0, {}  # type: ignore[var-annotated]
+        self.epochs = max(1, self.config.epochs)
+        self.unreadable: set[str] = set()
+        self._open_loaders()
+
+    def _open_loaders(self) -> None:
+        config = self.config
+        images = TrainingImages(self.data.train, config.image_size, self._encode, config.seed)
+        self.batches = EpochBatches(len(images), config.batch, config.seed)
+        self.loader = training_loader(images, self.batches, worker_count(config, self.device), self.device)
+        self.squares = SquareCache(config.image_size)
+
+    def _encode(self, sample: Sample, image: np.ndarray, seed: int, strong: bool) -> tuple[np.ndarray, dict[str, Tensor]]:
+        return self.task.encode(self.config, sample, image, seed, strong)
+
+    def prepare(self, precision: str) -> None:
+        """Settle the precision and build what depends on it: accelerator, optimiser, average."""
+        self.config = self.config.replace(precision=precision)
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+        self.accelerator = Accelerator(mixed_precision={"none": "no"}.get(precision, precision), cpu=self.device.type == "cpu")
+        groups = self.network.parameter_groups(self.config.lr, self.config.backbone_lr, self.config.weight_decay)
+        for group in groups:
+            group["base_lr"] = group["lr"]
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999), fused=self.device.type in ("cpu", "cuda"))
+        self.ema = Ema(self.network, ema_decay(self.config, self.total_steps))
+        self.loss, self.optimizer = self.accelerator.prepare(Loss(self.network), optimizer)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-len(self.batches) // self.config.accumulate)
+
+    @property
+    def total_steps(self) -> int:
+        return self.steps_per_epoch * self.epochs
+
+    def set_epochs(self, epochs: int) -> None:
+        """Change the length of the run: rate and average follow."""
+        self.epochs = max(epochs, self.epoch)
+        if hasattr(self, "ema"):
+            self.ema.set_decay(ema_decay(self.config, self.total_steps))
+
+    def start_epoch(self) -> None:
+        self.network.set_progress((self.epoch - 1) / self.epochs)
+        self.network.train()
+        self.batches.epoch, self.batches.start = self.epoch, self.batch
+        self.batches.strong = self.epoch < plain_from(self.config, self.epochs)
+
+    def learn(self, batch: Batch) -> dict[str, float]:
+        """One batch forward and backward, and a step when enough are gathered. Returns the loss terms."""
+        batch = batch.to(self.device)
+        rate = schedule.factor(self.config, self.step, total_steps=self.total_steps, epochs=self.epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * rate
+        images = normalised(batch.images, self.spec.mean, self.spec.std).contiguous(memory_format=torch.channels_last)
+        terms = self.loss(images, batch.targets)
+        total = sum(terms.values())
+        self.accelerator.backward(total / self.config.accumulate)
+        self.batch += 1
+        if self.batch % self.config.accumulate == 0 or self.batch == len(self.batches):
+            self._update()
+        names, values = ["loss", *terms], torch.stack([total.detach(), *(each.detach() for each in terms.values())]).tolist()
+        return {**dict(zip(names, values, strict=True)), "lr": self.config.lr * rate}
+
+    def _update(self) -> None:
+        """Clip, step, average. A step whose gradients are not finite is left out."""
+        norm = self.accelerator.clip_grad_norm_(self.loss.parameters(), self.config.clip or float("inf"))
+        if torch.isfinite(norm) or self.accelerator.scaler is not None:
+            self.optimizer.step()
+            self.ema.update(self.network)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+
+    def note_unreadable(self, names: Sequence[str]) -> None:
+        """Images that vanished or broke after the import are skipped; too many end the run."""
+        self.unreadable.update(names)
+        if len(self.unreadable) > UNREADABLE_LIMIT * len(self.data.train):
+            raise UserError("too_many_unreadable", count=len(self.unreadable), images=len(self.data.train), first=sorted(self.unreadable)[0])
+
+    def predictor(self) -> Predictor:
+        return Predictor(self.ema.network, name=self.config.model, task=self.task, classes=self.data.classes, device=self.device,
+                         preprocess=Preprocess.of(self.spec, self.config.image_size), precision=self.config.precision)
+
+    def validate(self) -> tuple[dict[str, Any], list[Labels]]:
+        """Metrics and predictions of the averaged weights on the validation images."""
+        found = predict_samples(self.predictor(), self.data.valid, batch=max(4, self.config.batch), squares=self.squares)
+        return self.task.measure(self.data.valid, found, self.data.classes), found
+
+    def save_last(self, file: Path) -> None:
+        scaler = self.accelerator.scaler
+        checkpoint.save({
+            "version": __version__, "model": self.network.state_dict(), "ema": self.ema.network.state_dict(), "ema_updates": self.ema.updates,
+            "optimizer": self.optimizer.state_dict(), "scaler": scaler.state_dict() if scaler else None, "random": checkpoint.random_state(),
+            "step": self.step, "epoch": self.epoch, "batch": self.batch, "epochs": self.epochs, "elapsed": self.elapsed, "best": self.best,
+            "classes": list(self.data.classes), "config": self.config.as_dict(),
+        }, file)
+
+    def restore(self, file: Path) -> None:
+        """Go on exactly where `save_last` stood. Raises UserError when the classes of the data have changed since."""
+        state = weights.safe_load(file)
+        if tuple(state["classes"]) != self.data.classes:
+            raise UserError("classes_changed", before=", ".join(state["classes"]), now=", ".join(self.data.classes))
+        self.network.load_state_dict(state["model"])
+        self.ema.network.load_state_dict(state["ema"])
+        self.ema.updates = state["ema_updates"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.accelerator.scaler and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.step, self.epoch, self.batch = state["step"], state["epoch"], state["batch"]
+        self.elapsed, self.best = state["elapsed"], state["best"]
+        self.set_epochs(state["epochs"])
+        checkpoint.restore_random_state(state["random"])
+
+    def save_best(self, file: Path, metrics: dict[str, Any], thresholds: dict[str, float]) -> None:
+        """Self-describing: loads with weights_only=True and needs nothing else."""
+        checkpoint.save({
+            "model": {name: value.cpu() for name, value in self.ema.network.state_dict().items()}, "model_name": self.config.model,
+            "options": {"num_classes": len(self.data.classes)}, "task": self.task.name, "classes": list(self.data.classes),
+            "preprocess": Preprocess.of(self.spec, self.config.image_size).as_dict(), "thresholds": thresholds, "metrics": metrics,
+            "config": self.config.as_dict(), "version": __version__,
+        }, file)
+
+    def measure_precision(self) -> tuple[str, dict[str, float]]:
+        """The fastest precision for this network on this device: two timed steps each, on a copy. fp32 wins ties."""
+        if self.config.precision != "auto":
+            return self.config.precision, {}
+        if self.device.type == "cuda":
+            return ("bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"), {}
+        if self.device.type != "cpu":
+            return "none", {}
+        batch = next(iter(self.loader)).to(self.device)
+        before = checkpoint.random_state()
+        seconds = {each: self._seconds_per_step(batch, each) for each in ("none", "bf16")}
+        checkpoint.restore_random_state(before)
+        return ("bf16" if seconds["bf16"] < 0.95 * seconds["none"] else "none"), seconds
+
+    def _seconds_per_step(self, batch: Batch, precision: str) -> float:
+        network = copy.deepcopy(self.network).train()
+        images = normalised(batch.images, self.spec.mean, self.spec.std).contiguous(memory_format=torch.channels_last)
+        durations = []
+        for _ in range(3):
+            begun = time.perf_counter()
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                losses = network.loss(images, batch.targets)
+            torch.stack(list(losses.values())).sum().backward()
+            durations.append(time.perf_counter() - begun)
+        return min(durations[1:])
+
+
+def facts_for_plan(session: Session) -> list[Derived]:
+    return list(session.derived)
+
+
+def worker_count(config: TrainConfig, device: torch.device) -> int:
+    """Processes that load images: none on the CPU, whose cores train; up to 8 beside an accelerator."""
+    if config.workers >= 0:
+        return config.workers
+    return 0 if device.type == "cpu" else min(8, max(1, detect().cores - 1))
+
+
+def use_threads(config: TrainConfig, device: torch.device) -> None:
+    """The wanted number of threads; by itself all cores but one, unless OMP_NUM_THREADS already says."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    elif "OMP_NUM_THREADS" not in os.environ and device.type == "cpu":
+        torch.set_num_threads(max(1, detect().cores - 1))
+
+
+def seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

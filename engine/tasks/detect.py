@@ -1,0 +1,71 @@
+"""Detection: boxes in, boxes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import albumentations as A
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.augment import detection as augmentation
+from engine.config import TrainConfig
+from engine.datasets.images import resize
+from engine.metrics.coco_ap import score_boxes
+from engine.tasks.task import Task
+from engine.types import Instances, Labels, Sample
+
+CANDIDATES = 300
+DEFAULT_THRESHOLD = 0.45
+
+
+@cache
+def _pipeline(preset: str, strong: bool) -> A.Compose | None:
+    return augmentation.pipeline(preset, strong=strong)
+
+
+class Detect(Task):
+    name = "detect"
+    headline = "AP50"
+
+    def trainable(self, samples: Sequence[Sample]) -> list[Sample]:
+        return [each for each in samples if isinstance(each.labels, Instances)]
+
+    def encode(self, config: TrainConfig, sample: Sample, image: np.ndarray, seed: int, strong: bool) -> tuple[np.ndarray, dict[str, Tensor]]:
+        """Target: labels i64[n], boxes f32[n,4] cxcywh in 0..1. Crowd objects are not learnt."""
+        labels = sample.labels if isinstance(sample.labels, Instances) else Instances.empty()
+        single = labels if labels.crowd is None else labels[~labels.crowd]
+        scale = np.array([image.shape[1] / sample.size[0], image.shape[0] / sample.size[1]] * 2, np.float32)
+        pixels, boxes, kept = augmentation.apply(_pipeline(config.augment, strong), image, single.boxes * scale, seed)
+        height, width = pixels.shape[:2]
+        boxes = np.clip(boxes / np.array([width, height, width, height], np.float32), 0, 1)
+        real = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        centre, extent = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+        target = {"labels": torch.from_numpy(single.classes[kept][real]),
+                  "boxes": torch.from_numpy(np.concatenate([centre, extent], 1)[real].astype(np.float32))}
+        return resize(pixels, (config.image_size, config.image_size)), target
+
+    def decode(self, outputs: dict[str, Tensor], sizes: Sequence[tuple[int, int]]) -> list[Labels]:
+        """Sigmoid over queries x classes, the best 300 (fewer when there are fewer), no NMS; boxes clipped to the image."""
+        logits, boxes = outputs["logits"].float(), outputs["boxes"].float()
+        count = logits.shape[-1]
+        scores, index = logits.sigmoid().flatten(1).topk(min(CANDIDATES, logits.shape[1] * count))
+        query = torch.div(index, count, rounding_mode="floor")
+        chosen = boxes.gather(1, query.unsqueeze(-1).expand(-1, -1, 4))
+        corners = torch.cat([chosen[..., :2] - chosen[..., 2:] / 2, chosen[..., :2] + chosen[..., 2:] / 2], -1).clamp(0, 1)
+        corners = torch.nan_to_num(corners) * corners.new_tensor([[w, h, w, h] for w, h in sizes]).unsqueeze(1)
+        each = zip(corners.cpu().numpy(), (index % count).cpu().numpy(), scores.cpu().numpy(), strict=True)
+        return [Instances(box, label, score) for box, label, score in each]
+
+    def measure(self, truth: Sequence[Sample], found: Sequence[Labels], classes: Sequence[str]) -> dict[str, Any]:
+        expected = [each.labels if isinstance(each.labels, Instances) else Instances.empty() for each in truth]
+        predicted = [each for each in found if isinstance(each, Instances)]
+        score = score_boxes(expected, predicted, [each.size for each in truth], classes)
+        threshold = score.threshold if score.threshold is not None else DEFAULT_THRESHOLD
+        return {"metrics": score.metrics, "per_class": score.per_class, "thresholds": {"score": threshold}}
+
+
+TASKS = (Detect(),)

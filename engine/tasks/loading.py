@@ -1,0 +1,126 @@
+"""Images on their way into a network: decoded once, augmented by a seed, gathered into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from engine.datasets.images import open_image, resize
+from engine.types import Sample, UserError
+
+CACHE_SHARE = 0.15
+
+
+@dataclass(frozen=True)
+class Batch:
+    """images u8[B,3,S,S]; targets one dict of tensors per image; samples in the same order; `unreadable` were left out."""
+
+    images: Tensor
+    targets: list[dict[str, Tensor]]
+    samples: list[Sample]
+    unreadable: list[str]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def to(self, device: torch.device) -> Batch:
+        moved = [{k: v.to(device, non_blocking=True) for k, v in t.items()} for t in self.targets]
+        return Batch(self.images.to(device, non_blocking=True), moved, self.samples, self.unreadable)
+
+    def pin_memory(self) -> Batch:
+        pinned = [{k: v.pin_memory() for k, v in t.items()} for t in self.targets]
+        return Batch(self.images.pin_memory(), pinned, self.samples, self.unreadable)
+
+
+class ImageCache:
+    """Decoded images, never larger than needed: sides above twice `side` are halved. Stops growing at a share of free memory."""
+
+    def __init__(self, side: int, share: float = CACHE_SHARE) -> None:
+        self.side, self.room = side, int(psutil.virtual_memory().available * share)
+        self._images: dict[Path, np.ndarray] = {}
+
+    def __call__(self, path: Path) -> np.ndarray:
+        known = self._images.get(path)
+        if known is not None:
+            return known
+        image = open_image(path)
+        shrink = min(image.shape[:2]) / (2 * self.side)
+        if shrink > 1:
+            image = resize(image, (round(image.shape[1] / shrink), round(image.shape[0] / shrink)))
+        if image.nbytes < self.room:
+            self.room -= image.nbytes
+            self._images[path] = image
+        return image
+
+
+Encode = Callable[[Sample, np.ndarray, int, bool], tuple[np.ndarray, dict[str, Tensor]]]
+
+
+class TrainingImages(Dataset[Any]):
+    """Item (epoch, index, strong) -> (image u8[3,S,S], target, sample), or (name of the file, reason) when it can't be read.
+
+    The random seed of an item follows from run seed, epoch and index alone: neither workers nor a resume change it.
+    """
+
+    def __init__(self, samples: Sequence[Sample], side: int, encode: Encode, seed: int) -> None:
+        self.samples, self.encode, self.seed = list(samples), encode, seed
+        self.cache = ImageCache(side)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: tuple[int, int, bool]) -> Any:
+        epoch, index, strong = key
+        sample = self.samples[index]
+        try:
+            image = self.cache(sample.image)
+        except (UserError, OSError):
+            return sample.name or sample.image.name
+        item_seed = int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0])
+        pixels, target = self.encode(sample, image, item_seed, strong)
+        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))), target, sample
+
+
+def gather(items: Sequence[Any]) -> Batch:
+    readable = [each for each in items if not isinstance(each, str)]
+    images = torch.stack([each[0] for each in readable]) if readable else torch.zeros(0, 3, 0, 0, dtype=torch.uint8)
+    return Batch(images, [each[1] for each in readable], [each[2] for each in readable], [each for each in items if isinstance(each, str)])
+
+
+class EpochBatches:
+    """Batches of one epoch as lists of item keys: shuffled by (seed, epoch), whole batches only, from batch `start` on."""
+
+    def __init__(self, count: int, batch: int, seed: int) -> None:
+        self.count, self.batch, self.seed = count, min(batch, count), seed
+        self.epoch, self.strong, self.start = 1, True, 0
+
+    def __len__(self) -> int:
+        return self.count // self.batch
+
+    def __iter__(self) -> Iterator[list[tuple[int, int, bool]]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
+        for first in range(self.start * self.batch, len(self) * self.batch, self.batch):
+            yield [(self.epoch, int(i), self.strong) for i in order[first : first + self.batch]]
+
+
+def training_loader(images: TrainingImages, batches: EpochBatches, workers: int, device: torch.device) -> DataLoader[Any]:
+    if workers:
+        torch.multiprocessing.set_sharing_strategy("file_system")
+    return DataLoader(images, batch_sampler=batches, collate_fn=gather, num_workers=workers, persistent_workers=workers > 0,
+                      pin_memory=device.type == "cuda")
+
+
+def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """u8[B,3,H,W] -> f32 in 0..1, minus mean, over std, on the device of `images`."""
+    pixels = images.float().div_(255)
+    if any(mean) or any(each != 1 for each in std):
+        pixels = (pixels - pixels.new_tensor(mean).view(1, 3, 1, 1)) / pixels.new_tensor(std).view(1, 3, 1, 1)
+    return pixels

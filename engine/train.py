@@ -1,0 +1,205 @@
+"""Training: a generator of events. Who consumes them - worker, test, notebook - is not its business."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from engine import weights
+from engine.config import TrainConfig
+from engine.models import models
+from engine.recipe import schedule_facts
+from engine.session import Session
+from engine.types import UserError
+
+ROWS_PER_EPOCH = 10
+PREVIEWS = 4
+NON_FINITE_LIMIT = 5
+REPLAN_TOLERANCE = 0.04
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened. kind: note, recorded, plan, step, validated, checkpoint, done or stopped."""
+
+    kind: str
+    step: int = 0
+    epoch: int = 0
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def train(config: TrainConfig, folder: Path | None = None, *, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+    """Train as `config` says and yield what happens. Writes last.pt and best.pt into `folder`; goes on from a last.pt that is there.
+
+    `stop` is asked after every batch; a stopped run can be resumed exactly. Raises UserError for what a person can mend.
+    """
+    with TemporaryDirectory(prefix="lightbox-") as temporary:
+        folder = folder or Path(temporary)
+        yield Event("note", values={"key": "reading_data", "data": config.data})
+        resumed = (folder / "last.pt").is_file()
+        source = None if resumed else weights.resolve(config.weights, models.get(config.model), config.data)
+        session = Session(config, folder / "data", source)
+        yield from _opening(session, source)
+        clock = Clock(session, replay=bool(config.epochs_plan) and not resumed)
+        precision, seconds = session.measure_precision()
+        if not resumed:
+            clock.first_plan(seconds.get(precision))
+        session.prepare(precision)
+        if resumed:
+            session.restore(folder / "last.pt")
+            yield Event("note", session.step, session.epoch, {"key": "resumed", "step": session.step, "epoch": session.epoch})
+        yield Event("recorded", session.step, session.epoch, {"config": session.config, "seconds": seconds})
+        yield Event("plan", session.step, session.epoch, _plan(session))
+        while session.epoch <= session.epochs:
+            finished = yield from _epoch(session, clock, stop)
+            if not finished:
+                session.save_last(folder / "last.pt")
+                yield Event("stopped", session.step, session.epoch)
+                return
+            yield from _validate(session, folder)
+            session.epoch, session.batch = session.epoch + 1, 0
+            if clock.replan():
+                yield Event("recorded", session.step, session.epoch - 1, {"config": session.config})
+                yield Event("plan", session.step, session.epoch - 1, _plan(session))
+            session.save_last(folder / "last.pt")
+            yield Event("checkpoint", session.step, session.epoch - 1)
+            if stop() and session.epoch <= session.epochs:
+                yield Event("stopped", session.step, session.epoch - 1)
+                return
+        yield Event("done", session.step, session.epochs, {"best": session.best})
+
+
+class Clock:
+    """Keeps a run within its minutes by choosing the number of epochs, and records each choice in the config.
+
+    A config that already holds such a record is repeated from it, without looking at the time.
+    """
+
+    def __init__(self, session: Session, *, replay: bool) -> None:
+        self.session, self.replay = session, replay
+        self.limit = session.config.minutes * 60
+        self.mark = time.monotonic()
+        if replay:
+            session.set_epochs(session.config.epochs_plan.get("0", session.epochs))
+
+    def first_plan(self, seconds_per_step: float | None) -> None:
+        """A first guess from the measured step; the first epoch corrects it."""
+        if self.limit and not self.replay:
+            per_epoch = (seconds_per_step or 0.2) * len(self.session.batches) * 1.3 + 0.5
+            self._record(max(1, round(self.limit / per_epoch)))
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        self.session.elapsed, self.mark = self.session.elapsed + now - self.mark, now
+
+    def replan(self) -> bool:
+        """After an epoch: how many will there be? True when the answer changed."""
+        session = self.session
+        self.tick()
+        before = session.epochs
+        if self.replay:
+            session.set_epochs(session.config.epochs_plan.get(str(session.epoch - 1), session.epochs))
+        elif self.limit:
+            per_epoch = session.elapsed / (session.epoch - 1)
+            epochs = max(session.epoch - 1, session.epoch - 1 + math.floor((self.limit - session.elapsed) / per_epoch))
+            late = session.epochs > epochs and session.epoch > session.epochs - 3
+            if abs(epochs - session.epochs) > REPLAN_TOLERANCE * session.epochs or late:
+                self._record(epochs)
+        return session.epochs != before
+
+    def out_of_time(self) -> bool:
+        """Far beyond the limit inside an epoch: the machine became slow."""
+        return bool(self.limit) and not self.replay and self.session.elapsed > 1.1 * self.limit + 5
+
+    def _record(self, epochs: int) -> None:
+        session = self.session
+        session.set_epochs(epochs)
+        chosen = {**session.config.epochs_plan, str(session.epoch - 1): session.epochs}
+        session.config = session.config.replace(epochs_plan=chosen)
+
+    def eta(self) -> float | None:
+        """Seconds left, from the speed so far."""
+        session = self.session
+        done = (session.epoch - 1) + session.batch / len(session.batches)
+        return session.elapsed / done * (session.epochs - done) if done > 0 else None
+
+
+def _opening(session: Session, source: Path | None) -> Iterator[Event]:
+    """What was found before the first step."""
+    data = session.data
+    yield Event("note", values={"key": "data_ready", "train": len(data.train), "valid": len(data.valid), "classes": ", ".join(data.classes)})
+    for problem in data.problems:
+        yield Event("note", values={"problem": problem})
+    if source is None:
+        yield Event("note", values={"key": "from_scratch", "model": session.config.model})
+    elif session.coverage:
+        found = session.coverage
+        yield Event("note", values={"key": "weights_loaded", "file": str(source), "matched": len(found.matched), "reshaped": len(found.reshaped),
+                                    "missing": len(found.missing)})
+    for derived in session.derived:
+        yield Event("note", values={"derived": derived})
+
+
+def _plan(session: Session) -> dict[str, Any]:
+    return {"epochs": session.epochs, "total_steps": session.total_steps, "steps_per_epoch": session.steps_per_epoch,
+            "facts": schedule_facts(session.config, session.total_steps, session.epochs)}
+
+
+def _epoch(session: Session, clock: Clock, stop: Callable[[], bool]) -> Generator[Event, None, bool]:
+    """The rest of the current epoch. Returns False when it was asked to stop before its end."""
+    session.start_epoch()
+    every = max(1, len(session.batches) // ROWS_PER_EPOCH)
+    gathered: list[dict[str, float]] = []
+    images, bad = 0, 0
+    clock.tick()
+    begun = session.elapsed
+    for batch in session.loader:
+        session.note_unreadable(batch.unreadable)
+        if not len(batch):
+            session.batch += 1
+            continue
+        terms = session.learn(batch)
+        clock.tick()
+        images += len(batch)
+        bad = 0 if math.isfinite(terms["loss"]) else bad + 1
+        if bad >= NON_FINITE_LIMIT:
+            raise UserError("loss_not_finite", step=session.step, lr=session.config.lr, precision=session.config.precision)
+        if not bad:
+            gathered.append(terms)
+        if gathered and (session.batch % every == 0 or session.batch == len(session.batches)):
+            yield Event("step", session.step, session.epoch, {
+                "row": _mean(gathered), "images_per_s": images / max(1e-6, session.elapsed - begun), "eta_s": clock.eta()})
+            gathered = []
+        if (stop() or clock.out_of_time()) and session.batch < len(session.batches):
+            return False
+    return True
+
+
+def _validate(session: Session, folder: Path) -> Iterator[Event]:
+    """Measure the averaged weights; keep them when they are the best so far. Without validation images the last are the best."""
+    if not session.data.valid:
+        session.save_best(folder / "best.pt", {}, {"score": 0.45})
+        return
+    begun = time.monotonic()
+    measured, found = session.validate()
+    metrics = measured["metrics"]
+    score = (metrics.get("AP") or 0.0, metrics.get(session.task.headline) or 0.0)
+    better = not session.best or score >= tuple(session.best["score"])
+    if better:
+        session.best = {"score": list(score), "epoch": session.epoch, "metrics": metrics}
+        session.save_best(folder / "best.pt", metrics, measured["thresholds"])
+    previews = [(s, labels, measured["thresholds"]["score"]) for s, labels in zip(session.data.valid[:PREVIEWS], found[:PREVIEWS], strict=True)]
+    yield Event("validated", session.step, session.epoch, {
+        "metrics": metrics, "per_class": measured["per_class"], "best": better, "seconds": time.monotonic() - begun, "previews": previews,
+        "classes": session.data.classes})
+
+
+def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of each term over the rows that have it: the number of terms changes from batch to batch."""
+    names = {name: None for row in rows for name in row}
+    return {name: sum(row[name] for row in rows if name in row) / sum(name in row for row in rows) for name in names}

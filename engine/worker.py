@@ -1,0 +1,185 @@
+"""The process that trains: turns the events of a training run into the files of its folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engine import messages
+from engine.runs import Run
+from engine.types import UserError
+
+log = logging.getLogger("lightbox.run")
+STATE_EVERY_S = 0.5
+Watcher = Callable[[Any], None]
+
+
+def work(run: Run, watch: Watcher = lambda event: None) -> str:
+    """Train the run in this process until it is done or stopped; returns the last phase. `watch` sees every event.
+
+    Everything that goes wrong ends up in state.json: a UserError with its key, anything else as a bug with its traceback in log.txt.
+    """
+    run.claim()
+    handler = logging.FileHandler(run.folder / "log.txt", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.addHandler(handler)
+    try:
+        return _train(run, watch)
+    except UserError as error:
+        log.error("%s", error)
+        run.write_state(phase="failed", eta_s=None, error={"key": error.key, "values": _plain(error.values)})
+        raise
+    except Exception as error:
+        log.exception("%s", messages.text("log.bug"))
+        run.write_state(phase="failed", eta_s=None, error=explain(error, run))
+        raise
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def _train(run: Run, watch: Watcher) -> str:
+    from engine.train import train  # torch loads here, after the claim
+
+    recorder = Recorder(run)
+    resumed = run.last.is_file()
+    if resumed:
+        run.forget_metrics_after(_checkpoint_step(run))
+    for event in train(run.config(), run.folder, stop=run.stop_requested):
+        recorder(event)
+        watch(event)
+    recorder.close()
+    return run.state()["phase"]
+
+
+class Recorder:
+    """One method per kind of event."""
+
+    def __init__(self, run: Run) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.run, self.written = run, 0.0
+        self.board = SummaryWriter(str(run.folder / "tensorboard"))
+
+    def __call__(self, event: Any) -> None:
+        getattr(self, f"on_{event.kind}", lambda event: None)(event)
+
+    def on_note(self, event: Any) -> None:
+        values = event.values
+        if "problem" in values:
+            problem = values["problem"]
+            log.info("%s %s", problem.message(), problem.remedy())
+        elif "derived" in values:
+            derived = values["derived"]
+            log.info("%s = %s: %s", derived.label(), derived.value, derived.because())
+        else:
+            log.info("%s", messages.text(f"log.{values['key']}", **{k: v for k, v in values.items() if k != "key"}))
+
+    def on_recorded(self, event: Any) -> None:
+        self.run.write_config(event.values["config"])
+        if event.values.get("seconds"):
+            timed = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in event.values["seconds"].items())
+            log.info("%s", messages.text("log.precision", chosen=event.values["config"].precision, timed=timed))
+
+    def on_plan(self, event: Any) -> None:
+        self.run.write_state(phase="running", step=event.step, epoch=event.epoch, epochs=event.values["epochs"])
+        for fact in event.values["facts"]:
+            log.info("%s = %s: %s", fact.label(), fact.value, fact.because())
+
+    def on_step(self, event: Any) -> None:
+        self._row(event, "train", {**event.values["row"], "images_per_s": round(event.values["images_per_s"], 2)})
+        if time.monotonic() - self.written > STATE_EVERY_S:
+            self.written = time.monotonic()
+            self.run.write_state(phase="running", step=event.step, epoch=event.epoch, eta_s=_rounded(event.values["eta_s"]),
+                                 images_per_s=round(event.values["images_per_s"], 1))
+
+    def on_validated(self, event: Any) -> None:
+        metrics = event.values["metrics"]
+        self._row(event, "valid", {**metrics, "best": event.values["best"]})
+        words = ", ".join(f"{name} {metrics[name]:.3f}" for name in ("AP", "AP50", "AP75") if metrics.get(name) is not None)
+        log.info("%s", messages.text("log.validated", epoch=event.epoch, metrics=words or "-", seconds=round(event.values["seconds"], 1)))
+        self._previews(event)
+
+    def on_stopped(self, event: Any) -> None:
+        log.info("%s", messages.text("log.stopped", step=event.step, epoch=event.epoch))
+        self.run.write_state(phase="stopped", step=event.step, epoch=event.epoch, eta_s=None)
+
+    def on_done(self, event: Any) -> None:
+        log.info("%s", messages.text("log.done", epoch=event.epoch))
+        self.run.write_state(phase="done", step=event.step, epoch=event.epoch, eta_s=None)
+
+    def _row(self, event: Any, split: str, values: dict[str, Any]) -> None:
+        self.run.append_metrics({"time": round(time.time(), 3), "step": event.step, "epoch": event.epoch, "split": split, **values})
+        for name, value in values.items():
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                self.board.add_scalar(f"{split}/{name}", value, event.step)
+
+    def _previews(self, event: Any) -> None:
+        """A few validation images with what was found, per epoch; only the newest epochs are kept."""
+        from engine.datasets.images import open_image, save_image
+        from engine.overlay import draw
+
+        folder = self.run.folder / "previews"
+        for number, (sample, labels, threshold) in enumerate(event.values["previews"]):
+            picture = draw(open_image(sample.image), labels.above(threshold), event.values["classes"])
+            save_image(folder / f"epoch_{event.epoch:05d}_{number}.jpg", picture)
+        for old in sorted(folder.glob("epoch_*.jpg"))[: -5 * max(1, len(event.values["previews"]))]:
+            old.unlink()
+
+    def close(self) -> None:
+        self.board.close()
+
+
+def explain(error: Exception, run: Run) -> dict[str, Any]:
+    """What state.json says of an unexpected end: known causes by name, the rest as a bug."""
+    name, words = type(error).__name__, str(error)
+    if name == "OutOfMemoryError" or "out of memory" in words.lower() or isinstance(error, MemoryError):
+        return {"key": "out_of_memory", "values": {"batch": run.config().batch, "size": run.config().image_size}}
+    if "DataLoader worker" in words:
+        return {"key": "loader_died", "values": {"workers": run.config().workers}}
+    return {"key": "training_bug", "values": {"kind": name, "log": str(run.folder / "log.txt")}}
+
+
+def _checkpoint_step(run: Run) -> int:
+    from engine.weights import safe_load
+
+    return int(safe_load(run.last)["step"])
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value if isinstance(value, (int, float, str, type(None))) else str(value) for name, value in values.items()}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(max(0.0, value), 1)
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m engine.worker RUN_FOLDER`: what the job queue starts. Afterwards the next waiting run begins."""
+    from engine.jobs import local
+
+    run = Run(arguments[0])
+    messages.set_language(os.environ.get("LIGHTBOX_LANGUAGE", messages.system_language()))
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda number, frame: run.request_stop())
+    try:
+        work(run)
+    except UserError:
+        return 2
+    except Exception:  # noqa: BLE001 - the worker's outer border; it is logged in the run folder by now
+        return 1
+    finally:
+        local.advance(Path(run.folder).parent)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,124 @@
+"""The slim header on every page: where you are, what the pages act on, what is running, language and theme."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+from engine.workspace import Workspace
+
+from engine.jobs import local
+from engine.runs import ACTIVE, Run
+from ui import html, theme
+from ui.guard import guarded
+from ui.html import Html, tag
+from ui.i18n import NAMES, label, language_of, t
+from ui.selection import App, choose_dataset, choose_run, dataset_choices, pick, run_choices, signature
+
+TICK_S = 2
+JOBS_JS = """
+element.addEventListener('click', (event) => {
+  const stop = event.target.closest('[data-run]');
+  if (stop) { stop.disabled = true; trigger('stop', {run: stop.dataset.run}); return; }
+  if (event.target.closest('[data-lb-jobs]')) { element.dataset.open = element.dataset.open === '1' ? '' : '1'; sync(); }
+});
+const sync = () => element.querySelector('[data-lb-jobs]')?.setAttribute('aria-expanded', element.dataset.open === '1');
+const close = () => { if (element.dataset.open) { element.dataset.open = ''; sync(); } };
+document.addEventListener('click', (event) => { if (!element.contains(event.target) && event.target.isConnected) close(); });
+document.addEventListener('keydown', (event) => { if (event.key === 'Escape') close(); });
+watch('value', () => setTimeout(sync));
+"""
+
+
+def build(workspace: Workspace, demo: bool) -> dict[str, Any]:
+    """The header's parts: what `App` needs of them, and the two that only the header changes."""
+    sets, runs = dataset_choices(workspace), run_choices(workspace)
+    with gr.Row(elem_id="lb-header"):
+        brand = gr.HTML(_brand(workspace, demo), elem_id="lb-brand", js_on_load=None)
+        with gr.Row(elem_id="lb-context"):
+            dataset = gr.Dropdown(sets, value=pick(sets, None) or None, label=label("header.dataset"), container=False, interactive=True,
+                                  elem_id="lb-dataset", min_width=120)
+            run = gr.Dropdown(runs, value=pick(runs, None) or None, label=label("header.run"), container=False, interactive=True,
+                              elem_id="lb-run", min_width=120)
+        jobs = gr.HTML(jobs_html(workspace, "en"), elem_id="lb-jobs", js_on_load=JOBS_JS)
+        controls = gr.HTML(_controls("en"), elem_id="lb-controls", js_on_load=None)
+    return {"dataset": dataset, "run": run, "jobs": jobs, "controls": controls, "brand": brand, "timer": gr.Timer(TICK_S)}
+
+
+def wire(app: App, jobs: gr.HTML, controls: gr.HTML, brand: gr.HTML) -> None:
+    """Fill the header in the visitor's language when the page opens, and keep it true while it is open."""
+    workspace, seen = app.workspace, gr.State(None)
+
+    @guarded
+    def opened(request: gr.Request) -> tuple[Any, ...]:
+        language, query = language_of(request), dict(request.query_params)
+        page = query.get("tab")
+        return (choose_dataset(workspace, query.get("dataset"), language), choose_run(workspace, query.get("run"), language),
+                jobs_html(workspace, language), _controls(language), gr.Tabs(selected=page) if page in app.tab else gr.skip(),
+                _seen(workspace, language))
+
+    @guarded
+    def tick(dataset: str | None, run: str | None, last: Any, request: gr.Request) -> tuple[Any, ...]:
+        language = language_of(request)
+        local.advance(workspace.runs_folder)
+        now = _seen(workspace, language)
+        if now == last:
+            return (gr.skip(),) * 4
+        lists = now[0] != (last or [None])[0]
+        return (choose_dataset(workspace, dataset, language) if lists else gr.skip(), choose_run(workspace, run, language) if lists else gr.skip(),
+                now[1], now)
+
+    @guarded
+    def stop(event: gr.EventData, request: gr.Request) -> str:
+        Run(workspace.runs_folder / str(event.run).replace("/", "")).request_stop()
+        return jobs_html(workspace, language_of(request))
+
+    quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+    app.blocks.load(opened, None, [app.dataset, app.run, jobs, controls, app.tabs, seen], **quiet)
+    app.timer.tick(tick, [app.dataset, app.run, seen], [app.dataset, app.run, jobs, seen], **quiet)
+    jobs.stop(stop, None, jobs, **quiet)
+    for name, part in (("dataset", app.dataset), ("run", app.run)):
+        part.change(None, part, None, js=f"(value) => {{ lightbox.remember('{name}', value); }}", **quiet)
+    for name, tab in app.tab.items():
+        tab.select(None, None, None, js=f"() => {{ lightbox.remember('tab', '{name}'); }}", **quiet)
+
+
+def _seen(workspace: Workspace, language: str) -> tuple[Any, str]:
+    return signature(workspace, language), jobs_html(workspace, language)
+
+
+def jobs_html(workspace: Workspace, language: str) -> Html:
+    """The pill with how many jobs run and wait, and the list that it opens."""
+    running, waiting = local.active(workspace.runs_folder), local.queued(workspace.runs_folder)
+    counts = [t("header.jobs_running", language, n=len(running))] if running else []
+    counts += [t("header.jobs_queued", language, n=len(waiting))] if waiting else []
+    text = " · ".join(counts) or t("header.jobs_none", language)
+    rows = [_job(run, language) for run in (*running, *waiting)] or [tag("p", t("header.jobs_empty", language), class_="lb-muted")]
+    pill = tag("button", html.dot("good" if running else "warn" if waiting else "none", text), type="button", class_="lb-pill", data_lb_jobs=True,
+               aria_expanded="false", aria_haspopup="true")
+    return html.join([pill, tag("div", *rows, class_="lb-popover", role="group", aria_label=t("header.jobs", language))])
+
+
+def _job(run: Run, language: str) -> Html:
+    state = run.state()
+    phase, epochs = state["phase"], state["epochs"]
+    words = t(f"phase.{phase}", language)
+    if epochs and phase in ACTIVE:
+        words += " · " + t("header.job_epoch", language, epoch=state["epoch"], epochs=epochs)
+    button = tag("button", html.icon("stop", 16), t("header.stop", language), type="button", class_="lb-button", data_run=run.id,
+                 disabled=phase == "stopping", aria_label=t("header.stop_run", language, run=run.id))
+    done = state["epoch"] / epochs if epochs else 0.0
+    return tag("div", tag("div", tag("b", run.id), button, class_="lb-between"), html.progress(done, words), class_="lb-job")
+
+
+def _brand(workspace: Workspace, demo: bool) -> Html:
+    name = workspace.root.resolve().name
+    return tag("div", Html(theme.logo()), tag("h1", "Lightbox"), tag("span", name, class_="lb-workspace", title=name), class_="lb-brand")
+
+
+def _controls(language: str) -> Html:
+    options = [tag("option", name, value=code, selected=code == language, lang=code) for code, name in NAMES.items()]
+    select = tag("select", *options, data_lb_language=True, aria_label=t("header.language", language))
+    button = tag("button", html.icon("theme"), type="button", data_lb_theme=True, class_="lb-icon-button", title=t("header.theme", language),
+                 aria_label=t("header.theme", language))
+    return tag("div", select, button, class_="lb-controls")

@@ -1,0 +1,80 @@
+"""What the pages act on: the workspace, the chosen data set and run. Rules in plain functions, without a browser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+from engine.workspace import Workspace
+
+from engine.runs import Run
+from ui.i18n import t
+
+Choices = list[tuple[str, str]]
+PAGES = ("home", "data", "train", "runs", "predict", "tools")
+
+
+@dataclass
+class App:
+    """What a page gets. `dataset` and `run` hold ids ("" = none); a page that adds one returns `choose_dataset(...)` to it."""
+
+    workspace: Workspace
+    blocks: gr.Blocks
+    dataset: gr.Dropdown
+    run: gr.Dropdown
+    tabs: gr.Tabs
+    timer: gr.Timer
+    demo: bool = False
+    tab: dict[str, gr.Tab] = field(default_factory=dict)
+
+
+def dataset_choices(workspace: Workspace) -> Choices:
+    """(name, id) of every data set, newest first; ids tell apart sets of the same name."""
+    sets = sorted(workspace.datasets(), key=lambda each: each.folder.stat().st_mtime, reverse=True)
+    return _told_apart([(each.name, each.id) for each in sets])
+
+
+def run_choices(workspace: Workspace, language: str | None = None) -> Choices:
+    """(name and state, id) of every run, newest first. A finished run needs no word."""
+    runs = sorted(((Run(folder).state(), Run(folder)) for folder in workspace.runs()), key=lambda pair: pair[0].get("created") or 0, reverse=True)
+    return [(_run_label(run, state["phase"], language), run.id) for state, run in runs]
+
+
+def _run_label(run: Run, phase: str, language: str | None) -> str:
+    return run.id if phase == "done" else f"{run.id} · {t(f'phase.{phase}', language)}"
+
+
+def _told_apart(choices: Choices) -> Choices:
+    names = [name for name, _ in choices]
+    return [(name if names.count(name) == 1 else f"{name} ({key})", key) for name, key in choices]
+
+
+def pick(choices: Choices, wanted: str | None) -> str:
+    """`wanted` when it is still there, else the newest, else ""."""
+    ids = [key for _, key in choices]
+    return wanted if wanted in ids else ids[0] if ids else ""
+
+
+def choose_dataset(workspace: Workspace, wanted: str | None = None, language: str | None = None) -> gr.Dropdown:
+    """The header's data set list as it is now, with `wanted` (an id) chosen."""
+    return _dropdown(dataset_choices(workspace), wanted, t("header.no_dataset", language))
+
+
+def choose_run(workspace: Workspace, wanted: str | None = None, language: str | None = None) -> gr.Dropdown:
+    """The header's run list as it is now, with `wanted` (an id) chosen."""
+    return _dropdown(run_choices(workspace, language), wanted, t("header.no_run", language))
+
+
+def _dropdown(choices: Choices, wanted: str | None, nothing: str) -> gr.Dropdown:
+    return gr.Dropdown(choices=[*choices] or [(nothing, "")], value=pick(choices, wanted))
+
+
+def go_to(page: str) -> gr.Tabs:
+    """For the output `app.tabs`: opens a page."""
+    return gr.Tabs(selected=page)
+
+
+def signature(workspace: Workspace, language: str) -> tuple[Any, ...]:
+    """Changes when the header's lists have to change."""
+    return tuple(dataset_choices(workspace)), tuple(run_choices(workspace, language)), language
