@@ -115,7 +115,8 @@ def _traced(mask: np.ndarray) -> Polygons:
     """Contours run through pixel centres and so lose half a pixel all around; doubling the mask first keeps the loss at a quarter."""
     doubled = np.kron(mask.astype(np.uint8), np.ones((2, 2), np.uint8))
     contours, tree = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    rings, holes = [], []
+    rings: list[np.ndarray] = []
+    holes: list[np.ndarray] = []
     for contour, links in zip(contours, tree[0] if tree is not None else (), strict=True):
         ring = (contour.reshape(-1, 2).astype(np.float64) + 0.5) / 2
         if len(ring) >= 3:

@@ -154,6 +154,11 @@ class Tree:
             raise UserError("file_too_large", name=relative, limit=limit >> 20)
         return data
 
+    def head(self, relative: str, count: int = 1 << 16) -> bytes:
+        """The first bytes of a file, enough to tell what it is."""
+        with open(f"{self.root}/{relative}", "rb") as file:  # noqa: PTH123
+            return file.read(count)
+
     def _list(self, relative: str) -> Folder:
         folder = Folder()
         if relative.count("/") >= MAX_DEPTH:

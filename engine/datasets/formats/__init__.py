@@ -19,13 +19,15 @@ class Format:
 
     `detects(root)` says what evidence speaks for this format (a text, e.g. "data.yaml with names"), or None.
     `read(root)` never changes files. `write(classes, samples, root, images)` never changes what it is given and yields a
-    Problem for what the target cannot hold.
+    Problem for what the target cannot hold. A format whose label file can stand for the whole names its suffixes in `files`:
+    then, and only then, `root` may also be such a file.
     """
 
     name: str
     detects: Callable[[Path], str | None]
     read: Callable[[Path], Reading]
     write: Callable[[tuple[str, ...], Iterable[Sample], Path, ImagePolicy], Iterable[Problem]] | None = None
+    files: tuple[str, ...] = ()
 
 
 formats: Registry[Format] = Registry("engine.datasets.formats", "FORMATS", "format")

@@ -19,6 +19,7 @@ MAX_SHOWN = 120
 SPLIT_KEYS = {"train": "train", "val": "valid", "valid": "valid", "validation": "valid", "test": "test"}
 NAME_FILES = ("classes.txt", "obj.names", "names.txt", "labels.txt", "class_names.txt", "_darknet.labels", "predefined_classes.txt")
 IMAGE_FOLDERS = frozenset(("images", "image", "imgs", "img", "jpegimages"))
+_CONFIG = re.compile(rb"^\s*['\"]?(names|train)['\"]?\s*:", re.MULTILINE)
 LABEL_FOLDERS = ("labels", "label", "Labels", "txt", "annotations")
 
 
@@ -68,7 +69,7 @@ def find_config(tree: Tree) -> str | None:
     """The root's data.yaml, else the first other yaml that names classes or splits, else obj.data."""
     yamls = [name for name in tree.folder("").files if name.lower().endswith((".yaml", ".yml"))]
     for name in sorted(yamls, key=lambda name: (name.lower() not in ("data.yaml", "data.yml", "dataset.yaml"), name)):
-        if name.lower() in ("data.yaml", "data.yml") or re.search(rb"^\s*['\"]?(names|train)['\"]?\s*:", tree.read(name, MAX_LIST_BYTES), re.M):
+        if name.lower() in ("data.yaml", "data.yml") or _CONFIG.search(tree.head(name)):
             return name
     return next((name for name in tree.folder("").files if name.lower().endswith(".data")), None)
 

@@ -16,7 +16,7 @@ MAX_OBJECTS = 100_000
 MAX_PROBLEMS_PER_FILE = 20
 MIN_SIDE = 0.01  # pixels; anything thinner has no area
 SLACK = 1.0  # pixels by which rounding may carry a box over the border without a word
-CLASS, BOX, BOX_AND_SCORE = 1, 5, 6
+BOX, BOX_AND_SCORE = 5, 6  # fields of a line
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _read_line(found: _Lines, number: int, fields: list[bytes]) -> None:
     own = found.rule.ids.get(int(values[0])) if math.isfinite(values[0]) and values[0] == int(values[0]) else None
     if own is None:
         _explain_class(found, number, fields[0], values[0])
-    elif count == BOX or count == BOX_AND_SCORE or (found.rule.keypoints and count > BOX):
+    elif count in (BOX, BOX_AND_SCORE) or (found.rule.keypoints and count > BOX):
         if count == BOX_AND_SCORE and not found.rule.keypoints:
             found.fault("label_six_columns", number, "warning", text=_shown(fields))
         _read_box(found, number, own, values[1], values[2], values[3], values[4])

@@ -1,0 +1,230 @@
+"""YOLO: data.yaml, `{split}/images` + `{split}/labels` (or the other way round, or flat), one text file of lines an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from engine.datasets.faults import problem_of
+from engine.datasets.formats import Format, ImagePolicy
+from engine.datasets.formats.yolo_layout import MAX_CLASSES, NAME_FILES, Group, Layout, find_config, label_folders, survey
+from engine.datasets.formats.yolo_lines import BOX, MAX_LABEL_BYTES, LabelRule, lines_of, parse
+from engine.datasets.images import size_of
+from engine.datasets.placing import Placer
+from engine.datasets.tree import Tree, split_of
+from engine.types import Instances, Polygons, Problem, Reading, Sample, UserError
+
+MAX_PEEKED = 50
+
+
+# ---- recognising
+
+def detects(root: Path) -> str | None:
+    """A yaml with names or splits, or text files of numbers that belong to images."""
+    tree = Tree(root.parent if root.is_file() else root)
+    config = root.name if root.is_file() else find_config(tree)
+    if config is not None:
+        return config
+    for number, (folder, listing) in enumerate(tree.walk()):
+        images = listing.images()
+        if images and any(_looks_like_labels(tree, place, images) for place in label_folders(tree, folder)):
+            return f"{folder or '.'}: *.txt"
+        if number > 1000:
+            break
+    return None
+
+
+def _looks_like_labels(tree: Tree, place: str, images: list[str]) -> bool:
+    """Whether the first label files there that share a stem with an image hold lines of numbers."""
+    listing = tree.folder(place)
+    stems = (name.rpartition(".")[0] for name in images[:MAX_PEEKED])
+    names = [name for name in (listing.file(f"{stem}.txt") for stem in stems) if name]
+    lines = [line for name in names for line in tree.head(f"{place}/{name}" if place else name, 4096).split(b"\n")[:3] if line.strip()]
+    return bool(names) and (not lines or any(len(line.split()) >= BOX and _is_number(line.split()[0]) for line in lines))
+
+
+def _is_number(text: bytes) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+# ---- reading
+
+@dataclass
+class _Labels:
+    """The label files of a data set: looked up by folder and stem, and remembered so that orphans can be told."""
+
+    tree: Tree
+    used: dict[str, set[str]] = field(default_factory=dict)
+    places: dict[str, list[str]] = field(default_factory=dict)
+
+    def of(self, folder: str, image: str) -> str | None:
+        if folder not in self.places:
+            self.places[folder] = label_folders(self.tree, folder)
+        name = f"{image.rpartition('.')[0]}.txt"
+        for place in self.places[folder]:
+            found = self.tree.folder(place).file(name)
+            if found is not None:
+                self.used.setdefault(place, set()).add(found)
+                return f"{place}/{found}" if place else found
+        return None
+
+    def files(self, groups: Iterable[Group]) -> Iterator[str]:
+        for group in groups:
+            for image in group.names or self.tree.folder(group.folder).images():
+                found = self.of(group.folder, image)
+                if found is not None:
+                    yield found
+
+    def orphans(self) -> Iterator[Problem]:
+        """Label files without an image, in every folder that holds labels."""
+        folders = {path for path, _ in self.tree.walk() if "labels" in path.split("/")} | {p for ps in self.places.values() for p in ps}
+        for place in sorted(folders):
+            for name in self.tree.folder(place).files:
+                path = f"{place}/{name}" if place else name
+                if name.lower().endswith(".txt") and name not in self.used.get(place, ()) and self._is_label(path, name):
+                    yield Problem("label_without_image", "warning", path)
+
+    def _is_label(self, path: str, name: str) -> bool:
+        first = self.tree.head(path, 200).split()
+        return name.lower() not in NAME_FILES and len(first) >= BOX and _is_number(first[0])
+
+
+def read(root: Path) -> Reading:
+    """Raises UserError when data.yaml cannot be understood; anything less is a Problem in the stream."""
+    layout = survey(root)
+    ids, classes = _classes(layout)
+    rule = LabelRule(ids, layout.keypoints)
+    return Reading(classes, _items(layout, rule), _task(layout))
+
+
+def _classes(layout: Layout) -> tuple[dict[int, int], tuple[str, ...]]:
+    """(id in the files -> our id, names in our order). Gaps that labels use get a name; equal names become one class."""
+    names = dict(layout.names or {})
+    limit = max([*(key + 1 for key in names), layout.declared or 0], default=0)
+    if not names or set(names) != set(range(limit)):
+        used = {number for number in _used_ids(layout) if number < (limit or MAX_CLASSES)}
+        wanted = used | set(names) if names else set(range(max(used, default=-1) + 1))
+        missing = sorted(wanted - set(names))
+        names.update({number: f"class {number}" for number in missing})
+        if not layout.names:
+            layout.problems.append(Problem("yolo_no_names", "warning", layout.config or "data.yaml", {"count": len(names)}))
+        else:
+            values = {"declared": layout.declared or limit, "names": len(layout.names), "missing": ", ".join(map(str, missing)) or "-"}
+            layout.problems.append(Problem("yolo_names_gap", "warning", layout.config, values))
+    elif layout.declared is not None and layout.declared != len(names):
+        values = {"declared": layout.declared, "names": len(names), "missing": "-"}
+        layout.problems.append(Problem("yolo_names_gap", "warning", layout.config, values))
+    ids: dict[int, int] = {}
+    own: dict[str, int] = {}
+    for number in sorted(names):
+        name = _clean(names[number]) or f"class {number}"
+        if name in own:
+            layout.problems.append(Problem("class_name_twice", "warning", layout.config, {"name": name}))
+        ids[number] = own.setdefault(name, len(own))
+    return ids, tuple(own)
+
+
+def _clean(name: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in name).strip()
+
+
+def _used_ids(layout: Layout) -> set[int]:
+    """The class ids that occur in the label files; only asked for when nobody named the classes."""
+    used: set[int] = set()
+    for path in _Labels(layout.tree).files(layout.groups):
+        for line in layout.tree.head(path, MAX_LABEL_BYTES).splitlines():
+            first = line.split(None, 1)[:1]
+            if first and _is_number(first[0]) and 0 <= float(first[0]) < MAX_CLASSES:
+                used.add(int(float(first[0])))
+    return used
+
+
+def _task(layout: Layout) -> str:
+    """"instance" when most lines of the first label files are outlines."""
+    outlines = boxes = 0
+    for number, path in enumerate(_Labels(layout.tree).files(layout.groups)):
+        if number >= MAX_PEEKED:
+            break
+        counts = [len(line.split()) for line in layout.tree.head(path).splitlines()]
+        outlines += sum(count >= 7 and count % 2 == 1 for count in counts)
+        boxes += sum(count in (BOX, BOX + 1) for count in counts)
+    return "instance" if outlines > boxes and not layout.keypoints else "detect"
+
+
+def _items(layout: Layout, rule: LabelRule) -> Iterator[Sample | Problem]:
+    tree, labels = layout.tree, _Labels(layout.tree)
+    yield from layout.problems
+    unlabeled = 0
+    for group in layout.groups:
+        images = group.names or tree.folder(group.folder).images()
+        prefix = f"{group.folder}/" if group.folder else ""
+        for image in images:
+            name = prefix + image
+            try:
+                size = size_of(f"{tree.root}/{name}")
+            except UserError as error:
+                labels.of(group.folder, image)
+                yield problem_of(error, name)
+                continue
+            known, problems = _read_labels(tree, labels.of(group.folder, image), size, rule)
+            yield from problems
+            unlabeled += known is None
+            yield Sample(Path(tree.root, name), size, known, group.split, None, name)
+    if unlabeled:
+        yield Problem("images_without_labels", "note", ".", {"count": unlabeled})
+    if layout.keypoints:
+        yield Problem("keypoints_left_out", "note", layout.config)
+    yield from labels.orphans()
+    yield from tree.problems
+
+
+def _read_labels(tree: Tree, path: str | None, size: tuple[int, int], rule: LabelRule) -> tuple[Instances | None, list[Problem]]:
+    if path is None:
+        return None, []
+    try:
+        return parse(tree.read(path, MAX_LABEL_BYTES), path, size, rule)
+    except UserError as error:
+        return None, [problem_of(error, path)]
+    except OSError as error:
+        return None, [Problem("file_unreadable", "error", path, {"reason": error.strerror or str(error)})]
+
+
+# ---- writing
+
+def write(classes: tuple[str, ...], samples: Iterable[Sample], root: Path, images: ImagePolicy) -> Iterator[Problem]:
+    """`{split}/images`, `{split}/labels` and a data.yaml of relative paths. Images without labels get no label file."""
+    placer = Placer(root, images)
+    splits: set[str] = set()
+    for sample in samples:
+        split = split_of(sample.split or "") or "train"
+        if split not in splits:
+            splits.add(split)
+            (root / split / "labels").mkdir(parents=True)
+        file_name = yield from placer.place(sample, f"{split}/images")
+        if sample.labels is None or file_name is None:
+            continue
+        if not isinstance(sample.labels, Instances):
+            yield Problem("labels_not_objects", "error", sample.name or sample.image.name, {"format": "yolo"})
+            continue
+        lines, crowds = lines_of(sample.labels, sample.size)
+        if crowds:
+            yield Problem("crowd_left_out", "warning", sample.name or sample.image.name, {"count": crowds})
+        if sample.labels.shapes and any(isinstance(s, Polygons) and (s.holes or len(s.rings) > 1) for s in sample.labels.shapes):
+            yield Problem("outline_joined", "note", sample.name or sample.image.name)
+        text = "".join(f"{line}\n" for line in lines)
+        with open(root / split / "labels" / f"{file_name.rpartition('.')[0]}.txt", "w", encoding="utf-8") as file:  # noqa: PTH123
+            file.write(text)
+    keys = {"train": "train", "valid": "val", "test": "test"}
+    config = {"path": ".", **{key: f"{split}/images" for split, key in keys.items() if split in splits},
+              "nc": len(classes), "names": dict(enumerate(classes))}
+    (root / "data.yaml").write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
+
+
+FORMATS = (Format("yolo", detects, read, write, files=(".yaml", ".yml")),)

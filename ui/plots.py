@@ -1,0 +1,179 @@
+"""Rows of a run -> long-form frames for line plots, with few points and colours that stay, and the picture of a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from engine import messages, schedule
+from engine.config import TrainConfig
+from engine.recipe import plain_from, warmup_steps
+from ui.html import Html, join, tag
+from ui.i18n import label, t
+
+Row = Mapping[str, Any]
+Points = list[tuple[float, float]]
+LIMIT = 300
+FAMILIES = {"mal": "class", "vfl": "class", "focal": "class", "ce": "class", "bbox": "bbox", "giou": "giou", "fgl": "local", "ddf": "local"}
+METRICS = ("AP50", "AP", "AP75")
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#C0689B", "#A87400", "#7A8691", "#3E8FCB", "#8E6BBF")
+LOSS_COLOURS = {"total": "#7A8691", "class": "#D55E00", "bbox": "#0072B2", "giou": "#C0689B", "local": "#009E73"}
+METRIC_COLOURS = dict(zip(METRICS, PALETTE, strict=False))
+PICTURE_STEPS = 240
+
+
+def family(part: str) -> str:
+    """The family of a loss term: "loss_mal_aux_1" -> "class"; an unknown one is its own."""
+    stem = part.removeprefix("loss_").split("_")[0]
+    return FAMILIES.get(stem, stem)
+
+
+def loss_series(rows: Iterable[Row]) -> dict[str, Points]:
+    """Total and families by step. The terms of a family add up over layers and denoising groups."""
+    series: dict[str, Points] = {}
+    for row in rows:
+        if row.get("split") != "train" or _number(row.get("loss")) is None:
+            continue
+        sums: dict[str, float] = {"total": float(row["loss"])}
+        for name, value in row.items():
+            if name.startswith("loss_") and _number(value) is not None:
+                sums[family(name)] = sums.get(family(name), 0.0) + float(value)
+        for name, value in sums.items():
+            series.setdefault(name, []).append((float(row["step"]), value))
+    return series
+
+
+def metric_series(rows: Iterable[Row], names: Sequence[str] = METRICS) -> dict[str, Points]:
+    """Validation metrics by epoch; an undefined value leaves a gap."""
+    valid = [row for row in rows if row.get("split") == "valid"]
+    series = {name: [(float(row["epoch"]), float(row[name])) for row in valid if _number(row.get(name)) is not None] for name in names}
+    return {name: points for name, points in series.items() if points}
+
+
+def rate_series(rows: Iterable[Row]) -> Points:
+    return [(float(row["step"]), float(row["lr"])) for row in rows if row.get("split") == "train" and _number(row.get("lr")) is not None]
+
+
+def fewer(points: Points, limit: int = LIMIT, *, mean: bool = False) -> Points:
+    """At most `limit` points, first and last kept. `mean` averages each stretch (noisy curves), else its last point stands for it."""
+    if len(points) <= limit:
+        return points
+    edges = [round(i * (len(points) - 1) / (limit - 1)) for i in range(limit)]
+    if not mean:
+        return [points[i] for i in edges]
+    stretches = (points[low + 1 : high + 1] for low, high in zip(edges, edges[1:], strict=False))
+    return [points[0], *((stretch[-1][0], sum(value for _, value in stretch) / len(stretch)) for stretch in stretches)]
+
+
+def frame(series: Mapping[str, Points], x: str, *, mean: bool = False) -> pd.DataFrame:
+    """Long form: columns `x`, value, series."""
+    rows = [(at, value, name) for name, points in series.items() for at, value in fewer(points, mean=mean)]
+    return pd.DataFrame(rows, columns=[x, "value", "series"]).astype({x: float, "value": float, "series": str})
+
+
+def loss_frame(rows: Sequence[Row], language: str) -> pd.DataFrame:
+    return frame({_loss_name(name, language): points for name, points in loss_series(rows).items()}, "step", mean=True)
+
+
+def metric_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    return frame(metric_series(rows), "epoch")
+
+
+def rate_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    return frame({"lr": rate_series(rows)}, "step")
+
+
+def comparison_frame(runs: Mapping[str, Sequence[Row]], metric: str) -> pd.DataFrame:
+    """One curve per run: a validation metric, or the total loss, by epoch."""
+    if metric != "loss":
+        return frame({name: metric_series(rows, (metric,)).get(metric, []) for name, rows in runs.items()}, "epoch")
+    return frame({name: _loss_by_epoch(rows) for name, rows in runs.items()}, "epoch", mean=True)
+
+
+def _loss_by_epoch(rows: Sequence[Row]) -> Points:
+    gathered: dict[int, list[float]] = {}
+    for row in rows:
+        if row.get("split") == "train" and _number(row.get("loss")) is not None:
+            gathered.setdefault(int(row["epoch"]), []).append(float(row["loss"]))
+    return [(float(epoch), sum(values) / len(values)) for epoch, values in sorted(gathered.items())]
+
+
+def colours_of(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each of a few curves, by position."""
+    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
+
+
+def loss_plot() -> gr.LinePlot:
+    names = {_loss_name(name, language): colour for language in messages.LANGUAGES for name, colour in LOSS_COLOURS.items()}
+    return _line_plot("loss", "step", names)
+
+
+def metric_plot() -> gr.LinePlot:
+    return _line_plot("metrics", "epoch", METRIC_COLOURS, y_lim=[0, 1])
+
+
+def rate_plot() -> gr.LinePlot:
+    return _line_plot("rate", "step", {"lr": PALETTE[0]}, legend=False)
+
+
+def _line_plot(name: str, x: str, colours: dict[str, str], *, legend: bool = True, y_lim: list[float | None] | None = None) -> gr.LinePlot:
+    return gr.LinePlot(
+        frame({}, x), x=x, y="value", color="series" if legend else None, color_map=colours if legend else None, x_title=" ", y_title=" ",
+        color_title=" ", y_lim=y_lim, height=260, label=label(f"plot.{name}"), elem_id=f"lb-plot-{name}", buttons=["fullscreen"], tooltip="all",
+    )
+
+
+def best(rows: Iterable[Row], metric: str) -> tuple[float, int] | None:
+    """The best value of a validation metric so far and its epoch."""
+    points = metric_series(rows, (metric,)).get(metric)
+    if not points:
+        return None
+    epoch, value = max(points, key=lambda point: point[1])
+    return value, int(epoch)
+
+
+def schedule_picture(config: TrainConfig, total_steps: int, epochs: int, end: str, language: str) -> Html:
+    """The learning rate over the run as a drawing: warm-up, flat, falling and plain tail are marked and named. `end` labels the right edge."""
+    parts = _parts(config, total_steps, epochs)
+    width, height, top = 640, 120, 10
+    curve = [schedule.factor(config, min(total_steps - 1, round(i * total_steps / PICTURE_STEPS)), total_steps=total_steps, epochs=epochs)
+             for i in range(PICTURE_STEPS + 1)]
+    points = " ".join(f"{i * width / PICTURE_STEPS:.1f},{height - (height - top) * value:.1f}" for i, value in enumerate(curve))
+    bands = join(Html(f'<rect class="lb-band lb-band-{name}" x="{a * width:.1f}" y="0" width="{max(0.0, b - a) * width:.1f}" height="{height}"/>')
+                 for name, a, b in parts)
+    line = Html(f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="2" vector-effect="non-scaling-stroke"/>')
+    drawing = Html(f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" aria-label="{_escaped(t("plot.schedule", language))}">'
+                   f"{bands}{line}</svg>")
+    legend = [tag("span", tag("i", class_=f"lb-swatch lb-band-{name}"), t(f"schedule.{name}", language), " ", tag("b", f"{_share(a)}-{_share(b)} %"))
+              for name, a, b in parts if b > a]
+    axis = tag("div", tag("span", "0"), tag("span", end), class_="lb-schedule-axis")
+    return tag("figure", drawing, axis, tag("figcaption", *legend, class_="lb-legend"), class_="lb-schedule")
+
+
+def _parts(config: TrainConfig, total_steps: int, epochs: int) -> list[tuple[str, float, float]]:
+    """(name, from, to) as shares of the run, as engine.schedule walks through them."""
+    warm = warmup_steps(config, total_steps) / total_steps
+    tail = (plain_from(config, epochs) - 1) / max(1, epochs)
+    flat = min(max(warm, config.flat), tail)
+    return [("warmup", 0.0, warm), ("flat", warm, flat), ("cosine", flat, tail), ("tail", max(warm, tail), 1.0)]
+
+
+def _loss_name(name: str, language: str) -> str:
+    key = f"loss.{name}"
+    text = t(key, language)
+    return name if text == key else text
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.0f}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value else None
