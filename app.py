@@ -108,11 +108,14 @@ def serve(options: argparse.Namespace) -> None:
 
 def look() -> dict[str, Any]:
     """The arguments of launch() that do not depend on how the app was started."""
-    from ui import i18n, theme
+    from starlette.middleware import Middleware
 
-    return {"theme": theme.theme(), "css": theme.css(), "head": theme.head(), "i18n": i18n.catalogues(), "footer_links": [], "ssr_mode": False,
-            "show_error": False, "max_file_size": MAX_UPLOAD, "favicon_path": str(theme.ASSETS / "favicon.svg"), "enable_monitoring": False,
-            "allowed_paths": []}
+    from ui import i18n, page, theme
+
+    return {"theme": theme.theme(), "css": theme.css(), "i18n": i18n.catalogues(),
+            "app_kwargs": {"middleware": [Middleware(page.FirstScript)]},
+            "footer_links": [], "ssr_mode": False, "show_error": False, "max_file_size": MAX_UPLOAD, "enable_monitoring": False, "allowed_paths": [],
+            "favicon_path": str(theme.ASSETS / "favicon.svg")}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -29,9 +29,18 @@
   const theme = cookie("lightbox_theme");
   if (theme && !query.get("__theme")) window.history.replaceState(null, "", address({ __theme: theme }));
 
+  // The first tab reports itself as selected before the one that the address names has been opened.
+  let wanted = query.get("tab");
   window.lightbox = {
     language,
-    remember: (name, value) => { window.history.replaceState(null, "", address({ [name]: value })); },
+    remember: (name, value) => {
+      if (name === "tab" && wanted) {
+        const early = value !== wanted;
+        wanted = null;
+        if (early) return;
+      }
+      window.history.replaceState(null, "", address({ [name]: value }));
+    },
   };
 
   document.addEventListener("change", (event) => {

@@ -96,7 +96,7 @@ def load(path: str | Path, model: str | None = None, *, classes: Sequence[str] |
     if model is None:
         raise UserError("model_name_needed", path=str(path), known=", ".join(models.names()))
     spec = models.get(model)
-    count = weights.class_count(state, spec) or len(classes or ())
+    count = weights.class_count(state, spec, path) or len(classes or ())
     if not count:
         raise UserError("weights_no_classes", path=str(path), model=model)
     network = create(model, count)

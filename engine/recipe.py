@@ -12,11 +12,12 @@ from engine.config import TrainConfig
 from engine.models import ModelSpec
 
 CPU_IMAGE_SIZE = 320
-CPU_BATCH = 8
+CPU_BATCH = 4
 CPU_MINUTES = 10.0
 WARMUP_CEILING = 2000
 EMA_CEILING = 0.9999
 MATCHER_CHANGE = 0.9
+SCRATCH_RATIO = 1.25
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def suggest(config: TrainConfig, spec: ModelSpec, data: DataFacts, machine: Mach
         else:
             settle("epochs", _epochs(config, data, pretrained), "epochs_steps", images=data.train_images, batch=config.batch)
     settle("lr", _learning_rate(config, spec, pretrained), "lr_batch" if pretrained else "lr_scratch",
-           published=spec.learning_rate, reference=spec.reference_batch, batch=config.batch * config.accumulate)
+           ratio=SCRATCH_RATIO, published=spec.learning_rate, reference=spec.reference_batch, batch=config.batch * config.accumulate)
     ratio = spec.backbone_lr_ratio if pretrained else 1.0
     settle("backbone_lr", _round(config.lr * ratio), "backbone_lr" if pretrained else "backbone_lr_scratch", ratio=ratio)
     settle("weight_decay", spec.weight_decay, "weight_decay_model")
@@ -120,7 +121,7 @@ def ema_decay(config: TrainConfig, total_steps: int) -> float:
 
 
 def _batch(config: TrainConfig, spec: ModelSpec, data: DataFacts, machine: Machine) -> int:
-    """CPU: 8. Accelerator: by memory, model size and picture size. Never more than half of the training images."""
+    """CPU: 4, which in equal time finds more than 8. Accelerator: by memory, model and picture size. At most half of the images."""
     size = CPU_BATCH
     if machine.device != "cpu":
         per_image = (0.25 + 0.03 * spec.parameters) * (config.image_size / 640) ** 2
@@ -135,9 +136,13 @@ def _epochs(config: TrainConfig, data: DataFacts, pretrained: bool) -> int:
 
 
 def _learning_rate(config: TrainConfig, spec: ModelSpec, pretrained: bool) -> float:
-    """The published rate, scaled by the square root of the batch ratio; from scratch at least 1e-3 for small batches."""
-    scaled = spec.learning_rate * math.sqrt(config.batch * config.accumulate / spec.reference_batch)
-    return _round(min(spec.learning_rate, scaled) if pretrained else min(2e-3, max(1e-3, scaled)))
+    """Fine-tuning: the published rate times the square root of the batch ratio. From scratch: 1.25 times the published rate.
+
+    Measured on 205 images, 16 epochs, Atto: AP50 .54 at rate 1e-3, .78 at 2e-3, .75 at 4e-3 (batch 8); .80 at 2e-3, .82 at 3e-3 (batch 4).
+    """
+    if not pretrained:
+        return _round(SCRATCH_RATIO * spec.learning_rate)
+    return _round(spec.learning_rate * min(1.0, math.sqrt(config.batch * config.accumulate / spec.reference_batch)))
 
 
 def _round(value: float) -> float:

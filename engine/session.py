@@ -19,14 +19,14 @@ from torch import Tensor, nn
 
 from engine import __version__, checkpoint, schedule, weights
 from engine.config import TrainConfig
-from engine.datasets.collection import Collection, load, with_splits
+from engine.datasets.collection import load, with_valid
 from engine.ema import Ema
 from engine.evaluate import SquareCache, predict_samples
 from engine.machine import choose_device, detect
 from engine.models import create, models
 from engine.models.network import Network
 from engine.predict import Predictor, Preprocess
-from engine.recipe import DataFacts, Derived, Machine, ema_decay, plain_from, suggest
+from engine.recipe import DataFacts, Machine, ema_decay, plain_from, suggest
 from engine.tasks.loading import Batch, EpochBatches, TrainingImages, normalised, training_loader
 from engine.tasks.task import Task, tasks
 from engine.types import Instances, Labels, Problem, Sample, UserError
@@ -57,17 +57,13 @@ class Data:
 
 def open_data(config: TrainConfig, task: Task, scratch: Path) -> Data:
     """Reads the data set; splits off a validation part when there is none. Raises UserError when nothing can be learnt."""
-    collection: Collection = load(config.data, scratch)
-    problems = list(collection.problems)
-    if not collection.split("valid"):
-        collection = with_splits(collection, {"train": 1 - config.valid_fraction, "valid": config.valid_fraction}, config.seed)
-        problems += [each for each in collection.problems if each not in problems]
+    collection = with_valid(load(Path(config.data), scratch), config.valid_fraction, config.seed)
     train, valid = task.trainable(collection.split("train")), task.trainable(collection.split("valid"))
     if not train:
         raise UserError("no_training_images", path=config.data)
     if not collection.classes or not any(isinstance(each.labels, Instances) and len(each.labels) for each in train):
         raise UserError("no_training_objects", path=config.data, images=len(train))
-    return Data(collection.classes, train, valid, problems)
+    return Data(collection.classes, train, valid, list(collection.problems))
 
 
 def facts_of(data: Data) -> DataFacts:
@@ -76,7 +72,10 @@ def facts_of(data: Data) -> DataFacts:
 
 
 class Session:
-    """State of one run. `step` counts optimiser steps, `epoch` the one in progress (from 1), `batch` the batches done in it."""
+    """State of one run. `step` counts optimiser steps, `epoch` the one in progress (from 1), `batch` the batches done in it.
+
+    `terms` are the losses since the last row of metrics.
+    """
 
     def __init__(self, config: TrainConfig, scratch: Path, source: Path | None) -> None:
         self.device = torch.device(choose_device(config.device))
@@ -90,7 +89,9 @@ class Session:
         network = create(self.config.model, len(self.data.classes))
         self.coverage = weights.load_into(network, source) if source else None
         self.network = network.to(self.device, memory_format=torch.channels_last)
-        self.step, self.epoch, self.batch, self.elapsed, self.best = 0, 1, 0, 0.0, {}  # type: ignore[var-annotated]
+        self.step, self.epoch, self.batch, self.elapsed = 0, 1, 0, 0.0
+        self.best: dict[str, Any] = {}
+        self.terms: list[dict[str, float]] = []
         self.epochs = max(1, self.config.epochs)
         self.unreadable: set[str] = set()
         self._open_loaders()
@@ -163,11 +164,13 @@ class Session:
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
 
-    def note_unreadable(self, names: Sequence[str]) -> None:
-        """Images that vanished or broke after the import are skipped; too many end the run."""
-        self.unreadable.update(names)
-        if len(self.unreadable) > UNREADABLE_LIMIT * len(self.data.train):
+    def note_unreadable(self, names: Sequence[str]) -> list[str]:
+        """Images that vanished or broke after the import are skipped; returns the new ones. Too many raise UserError."""
+        new = [name for name in names if name not in self.unreadable]
+        self.unreadable.update(new)
+        if len(self.unreadable) > max(2, UNREADABLE_LIMIT * len(self.data.train)):
             raise UserError("too_many_unreadable", count=len(self.unreadable), images=len(self.data.train), first=sorted(self.unreadable)[0])
+        return new
 
     def predictor(self) -> Predictor:
         return Predictor(self.ema.network, name=self.config.model, task=self.task, classes=self.data.classes, device=self.device,
@@ -184,6 +187,7 @@ class Session:
             "version": __version__, "model": self.network.state_dict(), "ema": self.ema.network.state_dict(), "ema_updates": self.ema.updates,
             "optimizer": self.optimizer.state_dict(), "scaler": scaler.state_dict() if scaler else None, "random": checkpoint.random_state(),
             "step": self.step, "epoch": self.epoch, "batch": self.batch, "epochs": self.epochs, "elapsed": self.elapsed, "best": self.best,
+            "terms": self.terms,
             "classes": list(self.data.classes), "config": self.config.as_dict(),
         }, file)
 
@@ -199,7 +203,7 @@ class Session:
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.epoch, self.batch = state["step"], state["epoch"], state["batch"]
-        self.elapsed, self.best = state["elapsed"], state["best"]
+        self.elapsed, self.best, self.terms = state["elapsed"], state["best"], state["terms"]
         self.set_epochs(state["epochs"])
         checkpoint.restore_random_state(state["random"])
 
@@ -237,10 +241,6 @@ class Session:
             torch.stack(list(losses.values())).sum().backward()
             durations.append(time.perf_counter() - begun)
         return min(durations[1:])
-
-
-def facts_for_plan(session: Session) -> list[Derived]:
-    return list(session.derived)
 
 
 def worker_count(config: TrainConfig, device: torch.device) -> int:

@@ -23,14 +23,15 @@ NO_SUCH_CHARACTER = "\U0010fffe"  # never assigned: every font draws its .notdef
 NEEDS_SHAPING = ((0x0590, 0x08FF), (0x0900, 0x0DFF), (0x0F00, 0x109F), (0x1780, 0x18AF), (0xFB1D, 0xFDFF), (0xFE70, 0xFEFF))
 FONT_SUFFIXES = {".ttf", ".otf", ".ttc", ".otc"}
 TOFU_FONTS = ("lastresort", "adobeblank", "notdef")
-LIKED_FONTS = ("notosans-regular", "notosans", "notonaskh", "dejavusans.", "segoeui.", "nirmala", "leelawui", "arialuni", "arial.", "tahoma", "microhei")
+LIKED_FONTS = ("notosans-regular", "notosans", "notonaskh", "dejavusans.", "segoeui.", "nirmala", "leelawui", "arialuni", "arial.",
+               "tahoma", "microhei")
 _lock = threading.Lock()
 
 
 def clean(text: str) -> str:
     """One printable line: composed characters, runs of blanks and control characters as one space, no invisible direction marks."""
     spaced = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp", "Zs") else c for c in unicodedata.normalize("NFC", text))
-    visible = (c for c in spaced if unicodedata.category(c) not in ("Cf", "Cs", "Cn", "Co") or c in "\u200c\u200d")
+    visible = (c for c in spaced if unicodedata.category(c) not in ("Cf", "Cs") or c in "\u200c\u200d")
     return " ".join("".join(visible).split()).strip("\u200c\u200d ")
 
 
@@ -99,8 +100,10 @@ def _opencv_font() -> cv2.FontFace | None:
 def _opencv_mask(text: str, size: int) -> np.ndarray:
     above, below = round(ASCENT * size), round(DESCENT * size)
     canvas = np.zeros((above + below, (len(text) + 2) * 2 * size), np.uint8)
+    font = _opencv_font()
+    assert font is not None
     with _lock:
-        cv2.putText(canvas, text, (size, above), 255, _opencv_font(), size, 400)
+        cv2.putText(canvas, text, (size, above), 255, font, size, 400)
     return _cut_sides(canvas)
 
 
@@ -199,9 +202,10 @@ def _pillow_mask(text: str, file: str, size: int) -> np.ndarray:
     font = _open_font(file, size, features.check("raqm"))
     if font is None:
         return np.zeros((above + below, 0), np.uint8)
-    left, top, right, bottom = (int(v) for v in font.getbbox(text, anchor="ls"))
-    canvas = Image.new("L", (right - left + 2 * size, max(above, -top) + max(below, bottom)))
-    ImageDraw.Draw(canvas).text((size - left, max(above, -top)), text, fill=255, font=font, anchor="ls")
+    with _lock:
+        left, top, right, bottom = (int(v) for v in font.getbbox(text, anchor="ls"))
+        canvas = Image.new("L", (right - left + 2 * size, max(above, -top) + max(below, bottom)))
+        ImageDraw.Draw(canvas).text((size - left, max(above, -top)), text, fill=255, font=font, anchor="ls")
     mask = _cut_sides(np.asarray(canvas))
     if mask.shape[0] > above + below and mask.shape[1]:
         scale = (above + below) / mask.shape[0]

@@ -42,9 +42,9 @@ def train(config: TrainConfig, folder: Path | None = None, *, stop: Callable[[],
         folder = folder or Path(temporary)
         yield Event("note", values={"key": "reading_data", "data": config.data})
         resumed = (folder / "last.pt").is_file()
-        source = None if resumed else weights.resolve(config.weights, models.get(config.model), config.data)
+        source = None if resumed else weights.resolve(config.weights, models.get(config.model))
         session = Session(config, folder / "data", source)
-        yield from _opening(session, source)
+        yield from _opening(session, source, resumed)
         clock = Clock(session, replay=bool(config.epochs_plan) and not resumed)
         precision, seconds = session.measure_precision()
         if not resumed:
@@ -129,13 +129,13 @@ class Clock:
         return session.elapsed / done * (session.epochs - done) if done > 0 else None
 
 
-def _opening(session: Session, source: Path | None) -> Iterator[Event]:
+def _opening(session: Session, source: Path | None, resumed: bool) -> Iterator[Event]:
     """What was found before the first step."""
     data = session.data
     yield Event("note", values={"key": "data_ready", "train": len(data.train), "valid": len(data.valid), "classes": ", ".join(data.classes)})
     for problem in data.problems:
         yield Event("note", values={"problem": problem})
-    if source is None:
+    if source is None and not resumed:
         yield Event("note", values={"key": "from_scratch", "model": session.config.model})
     elif session.coverage:
         found = session.coverage
@@ -154,12 +154,12 @@ def _epoch(session: Session, clock: Clock, stop: Callable[[], bool]) -> Generato
     """The rest of the current epoch. Returns False when it was asked to stop before its end."""
     session.start_epoch()
     every = max(1, len(session.batches) // ROWS_PER_EPOCH)
-    gathered: list[dict[str, float]] = []
     images, bad = 0, 0
     clock.tick()
     begun = session.elapsed
     for batch in session.loader:
-        session.note_unreadable(batch.unreadable)
+        for name in session.note_unreadable(batch.unreadable):
+            yield Event("note", session.step, session.epoch, {"key": "unreadable", "name": name})
         if not len(batch):
             session.batch += 1
             continue
@@ -170,11 +170,11 @@ def _epoch(session: Session, clock: Clock, stop: Callable[[], bool]) -> Generato
         if bad >= NON_FINITE_LIMIT:
             raise UserError("loss_not_finite", step=session.step, lr=session.config.lr, precision=session.config.precision)
         if not bad:
-            gathered.append(terms)
-        if gathered and (session.batch % every == 0 or session.batch == len(session.batches)):
+            session.terms.append(terms)
+        if session.terms and (session.batch % every == 0 or session.batch == len(session.batches)):
             yield Event("step", session.step, session.epoch, {
-                "row": _mean(gathered), "images_per_s": images / max(1e-6, session.elapsed - begun), "eta_s": clock.eta()})
-            gathered = []
+                "row": _mean(session.terms), "images_per_s": images / max(1e-6, session.elapsed - begun), "eta_s": clock.eta()})
+            session.terms = []
         if (stop() or clock.out_of_time()) and session.batch < len(session.batches):
             return False
     return True

@@ -7,7 +7,6 @@ import pickle
 import pickletools
 import re
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from engine.models.network import LoadMap
 from engine.types import UserError
 
 if TYPE_CHECKING:
@@ -23,19 +23,6 @@ if TYPE_CHECKING:
 HUB = "https://huggingface.co"
 TIMEOUT = 5.0
 REFUSED = re.compile(r"GLOBAL ([\w.]+)")
-
-
-@dataclass(frozen=True)
-class LoadMap:
-    """How the names in a checkpoint relate to those of a network. Patterns are matched against whole names.
-
-    `rename` turns a checkpoint's name into the network's; `recomputed` names tensors that nobody needs from the file;
-    `per_class` names tensors whose shape depends on the number of classes.
-    """
-
-    rename: Callable[[str], str] = str
-    recomputed: tuple[str, ...] = ()
-    per_class: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,6 +118,42 @@ def download(spec: ModelSpec, source: str) -> Path:
         raise UserError("weights_unavailable", **where, reason=str(error).splitlines()[0]) from error
     except (httpx2.HTTPError, LocalEntryNotFoundError, OSError) as error:
         raise UserError("weights_offline", **where) from error
+
+
+def resolve(wanted: str, spec: ModelSpec) -> Path | None:
+    """The weights file that training starts from, None = random weights.
+
+    "none"; "auto": the published weights when they are on this machine already, no download; "download": fetch them from the hub;
+    anything else is a file. Raises UserError for a file that is missing and for a failed download.
+    """
+    if wanted == "none" or (wanted in ("auto", "download") and not spec.weights):
+        return None
+    if wanted == "auto":
+        return cached(spec)
+    if wanted == "download":
+        return download(spec, spec.weights[0].name)
+    if not Path(wanted).is_file():
+        raise UserError("weights_not_found", path=wanted)
+    return Path(wanted)
+
+
+def cached(spec: ModelSpec) -> Path | None:
+    """The published weights, when an earlier download left them on this machine."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for source in spec.weights:
+        found = try_to_load_from_cache(source.repository, source.file)
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def class_count(content: Any, spec: ModelSpec, path: Path | str) -> int | None:
+    """The number of classes that a checkpoint of this model was trained for, None when it does not show."""
+    network = spec.build(1)
+    name = network.load_map().class_bias if hasattr(network, "load_map") else ""
+    bias = state_dict_of(content, path).get(name)
+    return None if bias is None else len(bias)
 
 
 def _compare(own: dict[str, Tensor], state: dict[str, Tensor], load_map: LoadMap) -> tuple[Coverage, dict[str, Tensor]]:

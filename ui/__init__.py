@@ -26,5 +26,5 @@ def build(workspace: Path | str | Workspace, *, demo: bool = False) -> gr.Blocks
             for name in PAGES:
                 with gr.Tab(label(f"page.{name}"), id=name, elem_id=f"lb-page-{name}") as app.tab[name]:
                     importlib.import_module(f"ui.pages.{name}").build(app)
-        header.wire(app, parts["jobs"], parts["controls"], parts["brand"])
+        header.wire(app, parts["jobs"])
     return blocks

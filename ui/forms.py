@@ -36,10 +36,13 @@ class Field:
 
     def shown(self, value: Any) -> Any:
         """What the form part shows for `value`: nothing when it is left to be derived."""
-        return None if self.open is not None and value == self.open else value
+        if self.open is None:
+            return value
+        return "" if value == self.open else figure(value)
 
     def meant(self, value: Any) -> Any:
         """What a form part's value means: an empty one is the default."""
+        value = value.strip() if isinstance(value, str) else value
         return self.default if value is None or value == "" else value
 
 
@@ -67,15 +70,17 @@ def advanced_groups() -> dict[str, list[Field]]:
 
 
 def component(field: Field, **changes: Any) -> gr.components.Component:
-    """The form part of one option: a list for choices, a number or a text otherwise."""
+    """The form part of one option: a list for choices, a number otherwise.
+
+    A number that may be left open is a text box: gr.Number shows an empty value as 0, which is a number that means something.
+    """
     common: dict[str, Any] = {"label": label(f"option.{field.name}"), "info": label(f"option.{field.name}.help"), "interactive": True,
                               "elem_id": f"lb-option-{field.name}", "value": field.shown(field.default), **changes}
     if field.choices:
         return gr.Dropdown(choices=[(choice_label(each), each) for each in field.choices], **common)
-    if field.kind is str:
-        return gr.Textbox(**common)
-    step = {"precision": 0} if field.kind is int else {}
-    return gr.Number(placeholder=label("train.suggested") if field.open is not None else None, **step, **common)
+    if field.kind is str or field.open is not None:
+        return gr.Textbox(max_lines=1, placeholder=label("train.suggested") if field.open is not None else None, **common)
+    return gr.Number(precision=0 if field.kind is int else None, **common)
 
 
 def choice_label(choice: str) -> Any:

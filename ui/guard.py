@@ -80,7 +80,7 @@ def user_error(error: UserError, language: str) -> gr.Error:
 def _toast(message: str, remedy: str, language: str) -> gr.Error:
     """The page shows the text of a message as HTML, so what people named is escaped."""
     text = html.escape(message) + (f"<br>{html.escape(remedy)}" if remedy else "")
-    return gr.Error(text, duration=SECONDS, title=t("ui.error_title", language), print_exception=False)
+    return gr.Error(text, duration=SECONDS, title=t("ui.toast.error", language), print_exception=False)
 
 
 def _visitor_language(args: tuple[Any, ...]) -> str:

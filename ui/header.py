@@ -12,8 +12,8 @@ from engine.runs import ACTIVE, Run
 from ui import html, theme
 from ui.guard import guarded
 from ui.html import Html, tag
-from ui.i18n import NAMES, label, language_of, t
-from ui.selection import App, choose_dataset, choose_run, dataset_choices, pick, run_choices, signature
+from ui.i18n import NAMES, label, language_of, static, t
+from ui.selection import App, choose_dataset, choose_run, dataset_choices, go_to, pick, run_choices, signature
 
 TICK_S = 2
 JOBS_JS = """
@@ -34,18 +34,18 @@ def build(workspace: Workspace, demo: bool) -> dict[str, Any]:
     """The header's parts: what `App` needs of them, and the two that only the header changes."""
     sets, runs = dataset_choices(workspace), run_choices(workspace)
     with gr.Row(elem_id="lb-header"):
-        brand = gr.HTML(_brand(workspace, demo), elem_id="lb-brand", js_on_load=None)
+        gr.HTML(_brand(workspace, demo), elem_id="lb-brand", js_on_load=None)
         with gr.Row(elem_id="lb-context"):
             dataset = gr.Dropdown(sets, value=pick(sets, None) or None, label=label("header.dataset"), container=False, interactive=True,
                                   elem_id="lb-dataset", min_width=120)
             run = gr.Dropdown(runs, value=pick(runs, None) or None, label=label("header.run"), container=False, interactive=True,
                               elem_id="lb-run", min_width=120)
-        jobs = gr.HTML(jobs_html(workspace, "en"), elem_id="lb-jobs", js_on_load=JOBS_JS)
-        controls = gr.HTML(_controls("en"), elem_id="lb-controls", js_on_load=None)
-    return {"dataset": dataset, "run": run, "jobs": jobs, "controls": controls, "brand": brand, "timer": gr.Timer(TICK_S)}
+        jobs = gr.HTML(static(_pill_of_none), elem_id="lb-jobs", js_on_load=JOBS_JS)
+        gr.HTML(static(_controls), elem_id="lb-controls", js_on_load=None)
+    return {"dataset": dataset, "run": run, "jobs": jobs, "timer": gr.Timer(TICK_S)}
 
 
-def wire(app: App, jobs: gr.HTML, controls: gr.HTML, brand: gr.HTML) -> None:
+def wire(app: App, jobs: gr.HTML) -> None:
     """Fill the header in the visitor's language when the page opens, and keep it true while it is open."""
     workspace, seen = app.workspace, gr.State(None)
 
@@ -54,8 +54,7 @@ def wire(app: App, jobs: gr.HTML, controls: gr.HTML, brand: gr.HTML) -> None:
         language, query = language_of(request), dict(request.query_params)
         page = query.get("tab")
         return (choose_dataset(workspace, query.get("dataset"), language), choose_run(workspace, query.get("run"), language),
-                jobs_html(workspace, language), _controls(language), gr.Tabs(selected=page) if page in app.tab else gr.skip(),
-                _seen(workspace, language))
+                jobs_html(workspace, language), go_to(page) if page in app.tab else gr.skip(), _seen(workspace, language))
 
     @guarded
     def tick(dataset: str | None, run: str | None, last: Any, request: gr.Request) -> tuple[Any, ...]:
@@ -74,7 +73,7 @@ def wire(app: App, jobs: gr.HTML, controls: gr.HTML, brand: gr.HTML) -> None:
         return jobs_html(workspace, language_of(request))
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-    app.blocks.load(opened, None, [app.dataset, app.run, jobs, controls, app.tabs, seen], **quiet)
+    app.blocks.load(opened, None, [app.dataset, app.run, jobs, app.tabs, seen], **quiet)
     app.timer.tick(tick, [app.dataset, app.run, seen], [app.dataset, app.run, jobs, seen], **quiet)
     jobs.stop(stop, None, jobs, **quiet)
     for name, part in (("dataset", app.dataset), ("run", app.run)):
@@ -93,8 +92,16 @@ def jobs_html(workspace: Workspace, language: str) -> Html:
     counts = [t("header.jobs_running", language, n=len(running))] if running else []
     counts += [t("header.jobs_queued", language, n=len(waiting))] if waiting else []
     text = " · ".join(counts) or t("header.jobs_none", language)
-    rows = [_job(run, language) for run in (*running, *waiting)] or [tag("p", t("header.jobs_empty", language), class_="lb-muted")]
-    pill = tag("button", html.dot("good" if running else "warn" if waiting else "none", text), type="button", class_="lb-pill", data_lb_jobs=True,
+    return _pill("good" if running else "warn" if waiting else "none", text, [_job(run, language) for run in (*running, *waiting)], language)
+
+
+def _pill_of_none(language: str) -> Html:
+    return _pill("none", t("header.jobs_none", language), [], language)
+
+
+def _pill(state: str, text: str, rows: list[Html], language: str) -> Html:
+    rows = rows or [tag("p", t("header.jobs_empty", language), class_="lb-muted")]
+    pill = tag("button", html.dot(state, text), type="button", class_="lb-pill", data_lb_jobs=True,
                aria_expanded="false", aria_haspopup="true")
     return html.join([pill, tag("div", *rows, class_="lb-popover", role="group", aria_label=t("header.jobs", language))])
 

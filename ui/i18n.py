@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
+import zlib
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -16,14 +17,25 @@ NAMES = {"en": "English", "zh-CN": "简体中文", "zh-TW": "繁體中文"}
 SERVER_ONLY = ("cli.", "error.", "problem.")
 
 
-@cache
+_pieces: dict[str, dict[str, str]] = {language: {} for language in messages.LANGUAGES}
+
+
 def catalogues() -> gr.I18n:
-    """What the browser gets; texts that only the server makes stay here."""
-    return gr.I18n(**{language: _for_browser(messages.catalogue(language)) for language in messages.LANGUAGES})
+    """What the browser gets once the pages are built; texts that only the server makes stay here."""
+    return gr.I18n(**{language: {**_for_browser(messages.catalogue(language)), **_pieces[language]} for language in messages.LANGUAGES})
 
 
 def _for_browser(texts: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in texts.items() if not key.startswith(SERVER_ONLY)}
+
+
+def static(render: Callable[[str], str]) -> str:
+    """The value of a gr.HTML that shows `render(language)` from the first paint on, without a question to the server."""
+    made = {language: str(render(language)) for language in messages.LANGUAGES}
+    key = f"html.{zlib.crc32(repr(made).encode()):08x}"
+    for language, piece in made.items():
+        _pieces[language][key] = piece
+    return str(I18nData(key))
 
 
 def label(key: str) -> I18nData:
@@ -53,3 +65,8 @@ def _field(request: gr.Request, name: str) -> Any:
 def t(key: str, visitor: gr.Request | str | None = None, **values: Any) -> str:
     """A text for HTML, tables and toasts. `visitor` is a request or a language; None means the request being answered."""
     return messages.text(key, visitor if isinstance(visitor, str) else language_of(visitor), **values)
+
+
+def plural(key: str, n: int, visitor: gr.Request | str | None = None) -> str:
+    """The text for a number of things; `key.one` is the text for one."""
+    return t(f"{key}.one" if n == 1 else key, visitor, n=f"{n:,}")

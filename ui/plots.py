@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from engine import messages, schedule
+from engine import schedule
 from engine.config import TrainConfig
 from engine.recipe import plain_from, warmup_steps
 from ui.html import Html, join, tag
@@ -74,23 +74,34 @@ def frame(series: Mapping[str, Points], x: str, *, mean: bool = False) -> pd.Dat
     return pd.DataFrame(rows, columns=[x, "value", "series"]).astype({x: float, "value": float, "series": str})
 
 
-def loss_frame(rows: Sequence[Row], language: str) -> pd.DataFrame:
-    return frame({_loss_name(name, language): points for name, points in loss_series(rows).items()}, "step", mean=True)
+def loss_update(rows: Sequence[Row], language: str) -> gr.LinePlot:
+    """The loss plot's new value."""
+    series = {_name(f"loss.{name}", name, language): (points, LOSS_COLOURS.get(name, PALETTE[-1])) for name, points in loss_series(rows).items()}
+    return _update({name: points for name, (points, _) in series.items()}, {name: colour for name, (_, colour) in series.items()}, "step", mean=True)
 
 
-def metric_frame(rows: Sequence[Row]) -> pd.DataFrame:
-    return frame(metric_series(rows), "epoch")
+def metric_update(rows: Sequence[Row]) -> gr.LinePlot:
+    return _update(metric_series(rows), METRIC_COLOURS, "epoch")
 
 
-def rate_frame(rows: Sequence[Row]) -> pd.DataFrame:
-    return frame({"lr": rate_series(rows)}, "step")
+def rate_update(rows: Sequence[Row]) -> gr.LinePlot:
+    points = rate_series(rows)
+    return gr.LinePlot(value=frame({"lr": points}, "step") if points else None)
 
 
-def comparison_frame(runs: Mapping[str, Sequence[Row]], metric: str) -> pd.DataFrame:
+def comparison_update(runs: Mapping[str, Sequence[Row]], metric: str) -> gr.LinePlot:
     """One curve per run: a validation metric, or the total loss, by epoch."""
-    if metric != "loss":
-        return frame({name: metric_series(rows, (metric,)).get(metric, []) for name, rows in runs.items()}, "epoch")
-    return frame({name: _loss_by_epoch(rows) for name, rows in runs.items()}, "epoch", mean=True)
+    if metric == "loss":
+        series = {name: _loss_by_epoch(rows) for name, rows in runs.items()}
+    else:
+        series = {name: metric_series(rows, (metric,)).get(metric, []) for name, rows in runs.items()}
+    return _update(series, colours_of(list(runs)), "epoch", mean=metric == "loss")
+
+
+def _update(series: Mapping[str, Points], colours: Mapping[str, str], x: str, *, mean: bool = False) -> gr.LinePlot:
+    """The colours name exactly the curves that are there: the plot is drawn anew when they change, and only moves when they do not."""
+    shown = {name: points for name, points in series.items() if points}
+    return gr.LinePlot(value=frame(shown, x, mean=mean) if shown else None, color_map={name: colours[name] for name in shown})
 
 
 def _loss_by_epoch(rows: Sequence[Row]) -> Points:
@@ -106,23 +117,11 @@ def colours_of(names: Sequence[str]) -> dict[str, str]:
     return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
 
 
-def loss_plot() -> gr.LinePlot:
-    names = {_loss_name(name, language): colour for language in messages.LANGUAGES for name, colour in LOSS_COLOURS.items()}
-    return _line_plot("loss", "step", names)
-
-
-def metric_plot() -> gr.LinePlot:
-    return _line_plot("metrics", "epoch", METRIC_COLOURS, y_lim=[0, 1])
-
-
-def rate_plot() -> gr.LinePlot:
-    return _line_plot("rate", "step", {"lr": PALETTE[0]}, legend=False)
-
-
-def _line_plot(name: str, x: str, colours: dict[str, str], *, legend: bool = True, y_lim: list[float | None] | None = None) -> gr.LinePlot:
+def line_plot(name: str, x: str, *, legend: bool = True, y_lim: list[float | None] | None = None) -> gr.LinePlot:
+    """An empty plot called `plot.<name>`; its value and its colours come with an update."""
     return gr.LinePlot(
-        frame({}, x), x=x, y="value", color="series" if legend else None, color_map=colours if legend else None, x_title=" ", y_title=" ",
-        color_title=" ", y_lim=y_lim, height=260, label=label(f"plot.{name}"), elem_id=f"lb-plot-{name}", buttons=["fullscreen"], tooltip="all",
+        None, x=x, y="value", color="series" if legend else None, x_title=" ", y_title=" ", color_title=" ", y_lim=y_lim, height=280,
+        label=label(f"plot.{name}"), elem_id=f"lb-plot-{name}", elem_classes="lb-plot", buttons=["fullscreen"], tooltip="all",
     )
 
 
@@ -161,8 +160,8 @@ def _parts(config: TrainConfig, total_steps: int, epochs: int) -> list[tuple[str
     return [("warmup", 0.0, warm), ("flat", warm, flat), ("cosine", flat, tail), ("tail", max(warm, tail), 1.0)]
 
 
-def _loss_name(name: str, language: str) -> str:
-    key = f"loss.{name}"
+def _name(key: str, name: str, language: str) -> str:
+    """The text of `key`, or the bare name when the catalogue has none."""
     text = t(key, language)
     return name if text == key else text
 

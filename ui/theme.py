@@ -1,4 +1,4 @@
-"""The look from one set of values: CSS variables, the Gradio theme, and what the page's head needs."""
+"""The look from one set of values: CSS variables, the Gradio theme, and the files of the assets folder."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import inspect
 from pathlib import Path
 
 import gradio as gr
+
+from engine import messages
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 LIGHT = {
@@ -51,15 +53,35 @@ PAINT = {
         error_icon_color""",
 }
 SHADOW = "0 1px 3px rgb(10 14 18 / 12%)"
+UNSHADED = "block_shadow input_shadow input_shadow_focus button_primary_shadow button_secondary_shadow"
+SHAPES = {
+    "shadow_drop": SHADOW, "shadow_drop_lg": SHADOW, "block_border_width": "1px", "block_border_width_dark": "1px", "input_border_width": "1px",
+    "input_border_width_dark": "1px", "button_border_width": "1px", "button_border_width_dark": "1px", "block_radius": "8px",
+    "button_large_radius": "8px", "button_medium_radius": "8px", "button_small_radius": "8px", "input_radius": "8px", "container_radius": "8px",
+    "block_label_radius": "8px", "block_title_text_weight": "500", "block_title_text_size": "13px", "block_label_text_size": "13px",
+    "input_text_size": "15px", "button_large_text_size": "15px", "button_medium_text_size": "15px", "button_small_text_size": "13px",
+    "button_large_text_weight": "600", "button_medium_text_weight": "500", "button_small_text_weight": "500",
+    "button_transition": "background-color 120ms, border-color 120ms", "button_large_padding": "10px 16px", "layout_gap": "16px",
+    "block_padding": "16px",
+}
+TOASTS = ("error", "warning", "success", "info")
 
 
 def css() -> str:
     """The tokens as variables, then the style sheet that uses them."""
-    return f":root {{ {_variables(LIGHT)} --lb-well: {WELL}; --lb-shadow: {SHADOW}; }}\n.dark {{ {_variables(DARK)} }}\n{_asset('style.css')}"
+    light = f":root {{ {_variables(LIGHT)} --lb-well: {WELL}; --lb-shadow: {SHADOW}; }}"
+    return "\n".join((light, f".dark {{ {_variables(DARK)} }}", _toasts(), _asset("style.css")))
+
+
+def _toasts() -> str:
+    """Titles of pop-up messages, which Gradio can only write in English."""
+    titles = {language: " ".join(f'--lb-toast-{kind}: "{messages.text(f"ui.toast.{kind}", language)}";' for kind in TOASTS)
+              for language in messages.LANGUAGES}
+    return "\n".join(f":root[lang={language}] {{ {each} }}" for language, each in titles.items())
 
 
 def head() -> str:
-    """Runs before the page starts: language, theme, and the page's place in the address."""
+    """The script of ui/page.py: language, theme, and the page's place in the address."""
     return f"<script>{_asset('frame.js')}</script>"
 
 
@@ -80,16 +102,7 @@ def theme() -> gr.themes.Base:
     look = gr.themes.Base(font=FONTS, font_mono=MONOSPACE, radius_size=gr.themes.sizes.radius_md, text_size=gr.themes.sizes.text_sm)
     pairs = {name: token for token, names in PAINT.items() for name in names.split()}
     values = {name: LIGHT[token] for name, token in pairs.items()} | {f"{name}_dark": DARK[token] for name, token in pairs.items()}
-    return look.set(
-        **_known(values), block_shadow="none", block_shadow_dark="none", shadow_drop=SHADOW, shadow_drop_lg=SHADOW, input_shadow="none",
-        input_shadow_dark="none", input_shadow_focus="none", input_shadow_focus_dark="none", button_primary_shadow="none",
-        button_secondary_shadow="none", block_border_width="1px", block_border_width_dark="1px", block_radius="8px", button_large_radius="8px",
-        button_medium_radius="8px", button_small_radius="8px", input_radius="8px", container_radius="8px", block_label_radius="8px",
-        block_title_text_weight="500", block_title_text_size="13px", block_label_text_size="13px", input_text_size="15px",
-        button_large_text_size="15px", button_medium_text_size="15px", button_small_text_size="13px", button_large_text_weight="600",
-        button_medium_text_weight="500", button_small_text_weight="500", button_transition="background-color 120ms, border-color 120ms",
-        button_large_padding="10px 16px", layout_gap="16px", block_padding="16px",
-    )
+    return look.set(**_known(values), **{f"{name}{dark}": "none" for name in UNSHADED.split() for dark in ("", "_dark")}, **SHAPES)
 
 
 def _known(values: dict[str, str]) -> dict[str, str]:

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     predictor = load_model(arguments.target, arguments.model, device=arguments.device)
     with TemporaryDirectory(prefix="lightbox-") as scratch:
-        collection = load(arguments.data, Path(scratch))
+        collection = load(Path(arguments.data), Path(scratch))
         samples = collection.split("valid" if arguments.split == "val" else arguments.split)
         if not samples:
             raise UserError("split_missing", split=arguments.split, known=", ".join(collection.counts()))

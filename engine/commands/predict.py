@@ -63,7 +63,7 @@ def found_images(inputs: list[str]) -> list[Path]:
         else:
             matches = sorted(Path(match) for match in glob.glob(each, recursive=True) if is_image(Path(match)))  # noqa: PTH207
         if not matches:
-            raise UserError("no_images", path=each)
+            raise UserError("no_image_files", path=each)
         found.update(dict.fromkeys(matches))
     return list(found)
 

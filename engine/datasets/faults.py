@@ -35,7 +35,8 @@ def lines(problems: Iterable[Problem], language: str | None = None, cap: int = 1
     for group in grouped(problems):
         severity = text(f"severity.{group[0].severity}", language)
         for problem in group[:cap]:
-            yield printable(f"{severity}: {problem.where}: {problem.message(language)}")
+            where = "" if problem.where == "." else f" {problem.where}:"
+            yield printable(f"{severity}:{where} {problem.message(language)}")
         if len(group) > cap:
             yield printable(f"{severity}: {text('report.more', language, count=len(group) - cap)}")
         remedy = group[0].remedy(language)

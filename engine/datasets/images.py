@@ -67,6 +67,8 @@ def open_image(path: Path | str) -> np.ndarray:
     Samples of more than 8 bits are stretched from their own minimum..maximum to 0..255. Raises UserError naming the file.
     """
     header = _checked(path, _header_of_file(path))
+    if os.path.getsize(path) > MAX_FILE_BYTES:  # noqa: PTH202
+        raise UserError("image_file_too_large", name=Path(path).name, limit=MAX_FILE_BYTES >> 20)
     try:
         data = np.fromfile(path, np.uint8)
         pixels = _decode_plain(data) if header.plain and _ends_properly(header.kind, data) else None
@@ -119,8 +121,6 @@ def _header_of_file(path: Path | str) -> Header:
                 header = _png_header(file, start)
             else:
                 header = _pillow_header(file, start)
-            if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
-                raise UserError("image_file_too_large", name=Path(path).name, limit=MAX_FILE_BYTES >> 20)
             return header
     except NotAnImage as error:
         raise UserError("not_an_image", name=Path(path).name, kind=error.args[0]) from error

@@ -12,6 +12,7 @@ import unicodedata
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from engine.datasets.images import is_image
@@ -27,10 +28,12 @@ SPLIT_WORDS = {
 }
 _RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\/\u2028\u2029\ud800-\udfff]')
+_PLAIN = re.compile(r"[A-Za-z0-9_][\w. ()-]{0,98}[A-Za-z0-9_]", re.ASCII)
 _DRIVE = re.compile(r"^[A-Za-z]:")
 MAX_NAME_BYTES = 200
 
 
+@lru_cache(4096)
 def split_of(*names: str) -> str | None:
     """The split that the last telling name stands for: ("images", "val2017") -> "valid"; None when none tells."""
     for name in reversed(names):
@@ -61,6 +64,8 @@ def safe_name(name: str) -> str:
 
     Stem and suffix are treated apart, so an image and its label file keep sharing a stem.
     """
+    if _PLAIN.fullmatch(name) and not _RESERVED.match(name):
+        return name
     name = unicodedata.normalize("NFC", _FORBIDDEN.sub("_", name)).rstrip(". ") or "_"
     if _RESERVED.match(name):
         name = f"_{name}"
@@ -86,6 +91,7 @@ class Folder:
     folders: list[str] = field(default_factory=list)
     _known: frozenset[str] | None = None
     _folded: dict[str, str] | None = None
+    _images: list[str] | None = None
 
     def file(self, name: str) -> str | None:
         """The file of that name; else the only one that differs by case, Unicode form or a repaired character."""
@@ -100,7 +106,9 @@ class Folder:
         return self._folded.get(folded(name)) or self._folded.get(folded(safe_name(name))) or None
 
     def images(self) -> list[str]:
-        return [name for name in self.files if is_image(name)]
+        if self._images is None:
+            self._images = [name for name in self.files if is_image(name)]
+        return self._images
 
 
 def folded(name: str) -> str:
@@ -112,7 +120,7 @@ class Tree:
 
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
-            raise UserError("no_such_folder", path=root.name or str(root))
+            raise UserError("path_missing", path=root.name or str(root))
         self.root = os.path.realpath(root)
         self.problems: list[Problem] = []
         self._folders: dict[str, Folder] = {}
@@ -148,11 +156,10 @@ class Tree:
 
     def read(self, relative: str, limit: int) -> bytes:
         """The bytes of a file that `find` or a listing named. Raises UserError when there are more than `limit`."""
-        with open(f"{self.root}/{relative}", "rb") as file:  # noqa: PTH123 - called for every label file
-            data = file.read(limit + 1)
-        if len(data) > limit:
-            raise UserError("file_too_large", name=relative, limit=limit >> 20)
-        return data
+        with open(f"{self.root}/{relative}", "rb", buffering=0) as file:  # noqa: PTH123 - called for every label file
+            if os.fstat(file.fileno()).st_size > limit:
+                raise UserError("file_too_large", name=relative, limit=limit >> 20)
+            return file.readall()
 
     def head(self, relative: str, count: int = 1 << 16) -> bytes:
         """The first bytes of a file, enough to tell what it is."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class DeformableAttention(nn.Module):
     """Every query reads a few points of every level around its reference box and mixes them by learned weights.
 
-    queries f[B,N,d], boxes f32[B,N,4] (cx,cy,w,h in 0..1), maps f[B,d,h,w] per level, finest first -> f32[B,N,d].
+    queries f[B,N,d], boxes f32[B,N,4] (cx,cy,w,h in 0..1), maps f32[B,d,h,w] per level, finest first -> f32[B,N,d].
     Head m reads channels m*d/heads and up. `points` are the points per level; one softmax runs over all of them.
     """
 
@@ -39,22 +39,25 @@ class DeformableAttention(nn.Module):
 
     def forward(self, queries: Tensor, boxes: Tensor, maps: list[Tensor]) -> Tensor:
         batch, count, _ = queries.shape
-        offsets = self.sampling_offsets(queries).float().view(batch, count, self.heads, -1, 2)
-        weights = self.attention_weights(queries).float().view(batch, count, self.heads, -1).softmax(-1)
-        grid = sampling_grid(boxes, offsets * self.num_points_scale[:, None])
-        sampled = sample(maps, grid, self.points, self.heads)
-        mixed = (sampled * weights.permute(0, 2, 1, 3).reshape(batch * self.heads, 1, count, -1)).sum(-1)
-        return mixed.view(batch, -1, count).transpose(1, 2)
+        offsets = self.sampling_offsets(queries).float().transpose(1, 2).reshape(batch, self.heads, -1, 2, count)
+        weights = self.attention_weights(queries).float().transpose(1, 2).reshape(batch, self.heads, -1, count).softmax(2)
+        grid = sampling_grid(boxes, offsets, self.num_points_scale)
+        return sample(maps, grid, weights.flatten(0, 1)[:, None], self.points).view(batch, -1, count).transpose(1, 2)
 
 
-def sampling_grid(boxes: Tensor, offsets: Tensor) -> Tensor:
-    """Positions f32[B,N,M,P,2] in -1..1 of points that lie `offsets` half box sizes away from the box centres."""
-    centre, size = boxes.float()[:, :, None, None].split(2, -1)
-    return torch.addcmul(2 * centre - 1, offsets, size)
+def sampling_grid(boxes: Tensor, offsets: Tensor, scale: Tensor) -> Tensor:
+    """Positions f32[B*M,P,N,2] in -1..1 of points f32[B,M,P,2,N] that lie offsets * scale f32[P] half box sizes off the centres."""
+    centre, size = boxes.float().mT[:, None, None].split(2, 3)
+    return torch.addcmul(2 * centre - 1, offsets, size * scale[:, None, None]).flatten(0, 1).mT
 
 
-def sample(maps: list[Tensor], grid: Tensor, points: tuple[int, ...], heads: int) -> Tensor:
-    """Bilinear values f32[B*M,d/M,N,P] of the maps at grid f32[B,N,M,P,2]; zero outside."""
-    levels = grid.transpose(1, 2).flatten(0, 1).split(points, 2)
-    values = (level.float().reshape(-1, level.shape[1] // heads, *level.shape[2:]) for level in maps)
-    return torch.cat([F.grid_sample(v, g, align_corners=False) for v, g in zip(values, levels, strict=True)], -1)
+def sample(maps: list[Tensor], grid: Tensor, weights: Tensor, points: tuple[int, ...]) -> Tensor:
+    """Weighted sums f32[B*M,d/M,N] of the maps' bilinear values (zero outside) at grid f32[B*M,P,N,2], weights f32[B*M,1,P,N].
+
+    Queries come last so that the sums over points run along whole rows.
+    """
+    parts = []
+    for level, where, weight in zip(maps, grid.split(points, 1), weights.split(points, 2), strict=True):
+        values = level.reshape(len(grid), -1, *level.shape[2:])
+        parts.append((F.grid_sample(values, where, align_corners=False) * weight).sum(2))
+    return sum(parts[1:], parts[0])

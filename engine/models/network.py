@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class LoadMap:
+    """How the names in a checkpoint relate to those of a network. Patterns are matched against whole names.
+
+    `rename` turns a checkpoint's name into the network's; `recomputed` names tensors that nobody needs from the file;
+    `per_class` names tensors whose shape depends on the number of classes; `class_bias` is one whose length is that number.
+    """
+
+    rename: Callable[[str], str] = str
+    recomputed: tuple[str, ...] = ()
+    per_class: tuple[str, ...] = ()
+    class_bias: str = ""
 
 
 class Network(nn.Module):
@@ -13,6 +29,10 @@ class Network(nn.Module):
     def loss(self, images: Tensor, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Weighted terms; their sum is the loss. Targets of detection: labels i64[n], boxes f32[n,4] cxcywh in 0..1."""
         raise TypeError(f"{type(self).__name__} does not define a loss")
+
+    def load_map(self) -> LoadMap:
+        """How published checkpoints name the tensors of this network."""
+        return LoadMap()
 
     def set_progress(self, fraction: float) -> None:
         """Told before each epoch how much of the run is done (0..1); for losses that change on the way."""

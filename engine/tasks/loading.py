@@ -112,10 +112,11 @@ class EpochBatches:
 
 
 def training_loader(images: TrainingImages, batches: EpochBatches, workers: int, device: torch.device) -> DataLoader[Any]:
+    """Has a random generator of its own: opening it must not advance the one that training draws from."""
     if workers:
         torch.multiprocessing.set_sharing_strategy("file_system")
     return DataLoader(images, batch_sampler=batches, collate_fn=gather, num_workers=workers, persistent_workers=workers > 0,
-                      pin_memory=device.type == "cuda")
+                      pin_memory=device.type == "cuda", generator=torch.Generator())
 
 
 def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

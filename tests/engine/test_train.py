@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,7 +34,7 @@ def scenes(tmp_path_factory):
 
 
 def tiny(scenes, **changes):
-    values = {"data": str(scenes), "epochs": 2, "batch": 4, "image_size": 96, "precision": "none", "threads": 1, "workers": 0, "device": "cpu", **changes}
+    values = {"data": str(scenes), "epochs": 2, "batch": 2, "image_size": 96, "precision": "none", "threads": 1, "workers": 0, "device": "cpu", **changes}
     return TrainConfig(**values)
 
 
@@ -83,7 +84,7 @@ def test_the_recorded_config_repeats_the_run_bit_by_bit(finished, tmp_path):
     assert train_rows(finished) == train_rows(again)
 
 
-@pytest.mark.parametrize("stop_at", [1, 2, 3, 5])
+@pytest.mark.parametrize("stop_at", [1, 4, 5, 9])
 def test_a_stopped_run_resumes_to_the_same_weights_and_rows(finished, scenes, tmp_path, stop_at):
     run = runs.create(tmp_path / "stopped", tiny(scenes))
     steps = []
@@ -135,18 +136,25 @@ def test_minutes_bound_the_run_and_the_choice_is_recorded(scenes, tmp_path):
     assert "0" in plan and run.state()["epochs"] == list(plan.values())[-1]
 
 
-def test_a_vanished_image_is_skipped_and_named(scenes, tmp_path):
-    import shutil
-
+def train_and_remove(scenes, tmp_path, count):
+    """Events of a run whose first training images vanish after the data set was read."""
     broken = shutil.copytree(scenes, tmp_path / "broken")
-    images = sorted((broken / "train" / "images").iterdir())
-    events = train(tiny(broken, epochs=1, batch=2, valid_fraction=0.2), tmp_path / "run")
-    (tmp_path / "run").mkdir()
-    with pytest.raises(UserError, match=images[0].stem):
-        for event in events:
-            if event.kind == "plan":
-                for image in images[:3]:
-                    image.unlink()
+    for event in train(tiny(broken, epochs=1)):
+        if event.kind == "plan":
+            for image in sorted((broken / "train" / "images").iterdir())[:count]:
+                image.unlink()
+        yield event
+
+
+def test_a_vanished_image_is_named_and_skipped(scenes, tmp_path):
+    events = list(train_and_remove(scenes, tmp_path, 1))
+    assert events[-1].kind == "done"
+    assert [e.values["name"] for e in events if e.values.get("key") == "unreadable"] == ["train/images/scene_0000.jpg"]
+
+
+def test_too_many_vanished_images_end_the_run(scenes, tmp_path):
+    with pytest.raises(UserError, match="3 of 11.*scene_0"):
+        list(train_and_remove(scenes, tmp_path, 5))
 
 
 @pytest.mark.parametrize("change, about", [({"model": "deimv3"}, "deimv2_atto"), ({"device": "cuda"}, "cpu"), ({"weights": "/nowhere.pth"}, "nowhere")])

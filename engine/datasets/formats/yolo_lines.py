@@ -15,6 +15,7 @@ MAX_LABEL_BYTES = 16 << 20
 MAX_OBJECTS = 100_000
 MAX_PROBLEMS_PER_FILE = 20
 MIN_SIDE = 0.01  # pixels; anything thinner has no area
+EPSILON = 1e-3  # pixels
 SLACK = 1.0  # pixels by which rounding may carry a box over the border without a word
 BOX, BOX_AND_SCORE = 5, 6  # fields of a line
 
@@ -61,9 +62,13 @@ def parse(data: bytes, where: str, size: tuple[int, int], rule: LabelRule) -> tu
         if text is None:
             return None, problems
         data = text.encode("utf-8")
+    lines = data.splitlines()
+    plain = _plain(lines, size, rule.ids) if b"_" not in data and not problems else None
+    if plain is not None:
+        return plain, []
     found = _Lines(where, size, rule, problems=problems)
     seen: set[bytes] = set()
-    for number, line in enumerate(data.splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         fields = line.split()
         if not fields:
             continue
@@ -78,6 +83,27 @@ def parse(data: bytes, where: str, size: tuple[int, int], rule: LabelRule) -> tu
             break
     labels = _instances(found) if found.boxes or not seen else None
     return labels, _capped(found.problems, where)
+
+
+def _plain(lines: list[bytes], size: tuple[int, int], ids: dict[int, int]) -> Instances | None:
+    """The usual file: different lines of five good numbers, read without ceremony. None as soon as one needs a closer look."""
+    width, height = size
+    boxes, classes = [], []
+    try:
+        for line in lines:
+            number, x, y, w, h = map(float, line.split())
+            right, bottom = (x + w / 2) * width, (y + h / 2) * height
+            left, top = right - w * width, bottom - h * height
+            if not (-EPSILON < left < right - MIN_SIDE and -EPSILON < top < bottom - MIN_SIDE
+                    and right < width + EPSILON and bottom < height + EPSILON):
+                return None
+            boxes.append((max(left, 0.0), max(top, 0.0), min(right, width), min(bottom, height)))
+            classes.append(ids[number])  # type: ignore[index]  # a whole float finds the integer
+    except (ValueError, KeyError):
+        return None
+    if not boxes or len(set(lines)) < len(lines) or len(lines) > MAX_OBJECTS:
+        return None
+    return Instances(np.array(boxes, np.float32), np.array(classes, np.int64))
 
 
 def _decoded(data: bytes, where: str, problems: list[Problem]) -> str | None:

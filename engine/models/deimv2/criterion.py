@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.models.deimv2.config import Config
-from engine.models.deimv2.decoder import Predictions
+from engine.models.deimv2.decoder import Predictions, bin_distances
 from engine.models.deimv2.denoising import Denoising
 from engine.models.matching import Pairs, Targets, cxcywh_to_xyxy, match, overlaps, unite
 
@@ -52,11 +52,13 @@ class Criterion:
         self.late = False
 
     def __call__(
-        self, selected: Predictions, noisy: Predictions | None, noise: Denoising | None, targets: Targets, table: Tensor, reg_scale: Tensor,
+        self, selected: Predictions, noisy: Predictions | None, noise: Denoising | None, targets: Targets, up: Tensor, reg_scale: Tensor,
     ) -> dict[str, Tensor]:
         layers = len(selected.corners)
         assignment = self._assign(selected, targets)
-        local = Local(table, reg_scale, *_shares(assignment.boxes, selected)) if self.config.local_loss else None
+        local = None
+        if self.config.local_loss:
+            local = Local(bin_distances(up, reg_scale, self.config.bins), reg_scale, *_shares(assignment.boxes, selected))
         terms = _terms(selected, assignment, targets, local, [*(f"_aux_{i}" for i in range(layers - 1)), "", "_pre", "_enc_0"])
         if noisy is not None and noise is not None:
             count = float(max(1, targets.total) * noise.groups)

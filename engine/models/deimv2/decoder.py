@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -32,13 +33,32 @@ class Predictions:
     corners: Tensor
     references: Tensor
 
+    def part(self, queries: slice) -> Predictions:
+        return Predictions(self.logits[:, :, queries], self.boxes[:, :, queries], self.corners[:, :, queries], self.references[:, queries])
+
+    def with_set(self, logits: Tensor, boxes: Tensor) -> Predictions:
+        return replace(self, logits=torch.cat((self.logits, logits[None])), boxes=torch.cat((self.boxes, boxes[None])))
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where the queries stand after a layer: features f[B,N,d], boxes f32[B,N,4], edge logits f32[B,N,4*(bins+1)] and their
+    softmax f32[B,N,4,bins+1] (both empty before the first refinement)."""
+
+    features: Tensor
+    boxes: Tensor
+    corners: Tensor
+    distributions: Tensor
+
 
 @dataclass(frozen=True)
 class Queries:
-    """Content f[B,N,d] and reference boxes f32[B,N,4] in 0..1."""
+    """Content f[B,N,d] and reference boxes f32[B,N,4] in 0..1; the first `groups` * `size` are denoising queries."""
 
     content: Tensor
     boxes: Tensor
+    groups: int = 0
+    size: int = 0
 
 
 class Gateway(nn.Module):
@@ -89,8 +109,8 @@ class DecoderLayer(nn.Module):
         self.norm3 = RMSNorm(dim)
         self.gated = config.gateway
 
-    def forward(self, x: Tensor, boxes: Tensor, position: Tensor, maps: list[Tensor], blocked: Tensor | None) -> Tensor:
-        x = self.norm1(x + self.self_attn(x, position, blocked))
+    def forward(self, x: Tensor, boxes: Tensor, position: Tensor, maps: list[Tensor], groups: int, size: int) -> Tensor:
+        x = self.norm1(x + self.self_attn(x, position, groups, size))
         seen = self.cross_attn(x + position, boxes, maps)
         x = self.gateway(x, seen) if self.gated else self.norm2(x + seen)
         return self.norm3((x + self.swish_ffn(x)).clamp(-HALF_MAX, HALF_MAX))
@@ -107,7 +127,7 @@ class QualityHead(nn.Module):
         _zero_last(self.reg_conf)
 
     def forward(self, distributions: Tensor) -> Tensor:
-        top = distributions.topk(self.STRONGEST, -1).values
+        top = strongest(distributions, self.STRONGEST) if self.training else distributions.topk(self.STRONGEST, -1).values
         return self.reg_conf(torch.cat((top, top.mean(-1, keepdim=True)), -1).flatten(2))
 
 
@@ -143,27 +163,26 @@ class Decoder(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
 
     def forward(self, maps: list[Tensor]) -> dict[str, Tensor]:
-        """Detections of the last layer: logits f[B,Q,K], boxes f32[B,Q,4]."""
+        """Detections of the last layer: logits f32[B,Q,K], boxes f32[B,Q,4]."""
         queries, _, _ = self.select(maps)
-        out = self.refine(queries, maps, None, last_only=True)
-        return {"logits": out.logits[0], "boxes": out.boxes[0]}
+        *_, last = self.refine(queries, maps)
+        return {"logits": self._logits(-1, last), "boxes": last.boxes}
 
     def forward_training(self, maps: list[Tensor], noise: Denoising | None) -> tuple[Predictions, Predictions | None]:
         """Predictions of the selected and of the denoising queries (None without any)."""
         queries, encoder_logits, encoder_boxes = self.select(maps)
-        split = 0
         if noise is not None:
-            split = noise.labels.shape[1]
-            content = self.denoising_class_embed(noise.labels)
-            queries = Queries(torch.cat((content, queries.content), 1), torch.cat((noise.boxes.sigmoid(), queries.boxes), 1))
-        out = self.refine(queries, maps, None if noise is None else noise.blocked)
-        selected = Predictions(
-            torch.cat((out.logits[:, :, split:], encoder_logits[None])), torch.cat((out.boxes[:, :, split:], encoder_boxes[None])),
-            out.corners[:, :, split:], out.references[:, split:],
+            content = torch.cat((self.denoising_class_embed(noise.labels), queries.content), 1)
+            queries = Queries(content, torch.cat((noise.boxes.sigmoid(), queries.boxes), 1), noise.groups, noise.size)
+        start, *steps = self.refine(queries, maps)
+        logits = [self._logits(index, step) for index, step in enumerate(steps)]
+        whole = Predictions(
+            torch.stack((*logits, self.dec_score_head[0](steps[0].features).float())),
+            torch.stack((*(step.boxes for step in steps), start.boxes)), torch.stack([step.corners for step in steps]), start.boxes.detach(),
         )
-        if noise is None:
-            return selected, None
-        return selected, Predictions(out.logits[:, :, :split], out.boxes[:, :, :split], out.corners[:, :, :split], out.references[:, :split])
+        split = queries.groups * queries.size
+        selected = whole.part(slice(split, None)).with_set(encoder_logits, encoder_boxes)
+        return selected, None if noise is None else whole.part(slice(split))
 
     def select(self, maps: list[Tensor]) -> tuple[Queries, Tensor, Tensor]:
         """The positions with the best class scores as queries (detached), and their logits and boxes (not detached)."""
@@ -177,34 +196,43 @@ class Decoder(nn.Module):
         logits = logits.gather(1, best.expand(-1, -1, logits.shape[-1]))
         return Queries(content.detach(), boxes.detach()), logits, boxes
 
-    def refine(self, queries: Queries, maps: list[Tensor], blocked: Tensor | None, *, last_only: bool = False) -> Predictions:
-        """All layers in turn. Boxes of every layer start from the same reference; edge distributions accumulate."""
-        x, boxes = queries.content.float(), queries.boxes
-        position = self.query_pos_head(boxes).clamp(-10, 10)
-        table = self.distances()
-        features, previous, corners = [], 0.0, 0.0
-        all_logits, all_boxes, all_corners = [], [], []
+    def refine(self, queries: Queries, maps: list[Tensor]) -> Iterator[Step]:
+        """The boxes before the first refinement, then the outcome of every layer.
+
+        All layers refine the same first boxes: their distributions add up. Each layer looks where the one before left off.
+        """
+        x, seen = queries.content.float(), queries.boxes
+        maps = [level.float().contiguous() for level in maps]
+        position = self.query_pos_head(seen).clamp(-10, 10)
+        table = bin_distances(self.up, self.reg_scale, self.config.bins)
+        corners, previous = torch.zeros((), device=x.device), torch.zeros((), device=x.device)
         for index, layer in enumerate(self.decoder.layers):
-            x = layer(x, boxes, position, maps, blocked)
+            x = layer(x, seen, position, maps, queries.groups, queries.size)
             if index == 0:
-                first_boxes = (self.pre_bbox_head(x).float() + inverse_sigmoid(boxes)).sigmoid()
-                first_logits = self.dec_score_head[0](x).float()
-                references = first_boxes.detach()
+                first = (self.pre_bbox_head(x).float() + inverse_sigmoid(seen)).sigmoid()
+                yield Step(x, first, corners, corners)
             corners = self.dec_bbox_head[index](x + previous).float() + corners
             distributions = corners.unflatten(-1, (4, -1)).softmax(-1)
-            refined = decode(references, distributions, table, self.reg_scale)
-            if index == len(self.decoder.layers) - 1 or not last_only:
-                all_logits.append(self.dec_score_head[index](x).float() + self.decoder.lqe_layers[index](distributions).float())
-                all_boxes.append(refined)
-                all_corners.append(corners)
-            boxes, previous = refined.detach(), x.detach()
-        return Predictions(
-            torch.stack((*all_logits, first_logits)), torch.stack((*all_boxes, first_boxes)), torch.stack(all_corners), references,
-        )
+            boxes = decode(first.detach(), distributions, table, self.reg_scale)
+            yield Step(x, boxes, corners, distributions)
+            seen, previous = boxes.detach(), x.detach()
 
-    def distances(self) -> Tensor:
-        """Edge distances f32[bins+1] that the bins stand for: fine around zero, coarse outside."""
-        return bin_distances(self.up, self.reg_scale, self.config.bins)
+    def _logits(self, index: int, step: Step) -> Tensor:
+        """Class logits f32[B,N,K] of a layer: its score head, raised or lowered by the quality of its boxes."""
+        return self.dec_score_head[index](step.features).float() + self.decoder.lqe_layers[index](step.distributions).float()
+
+
+def strongest(values: Tensor, count: int) -> Tensor:
+    """The `count` largest of up to 64 positive f32[...,n], largest first: topk several times faster, exact to 2^-17 in its order.
+
+    Positive floats sort like their bits; the lowest six bits make room for the position, so no two keys are equal.
+    """
+    keys = (values.detach().view(torch.int32) & -64) | torch.arange(values.shape[-1], dtype=torch.int32, device=values.device)
+    picked = [keys.amax(-1, keepdim=True)]
+    while len(picked) < count:
+        keys = keys.masked_fill(keys == picked[-1], -1)
+        picked.append(keys.amax(-1, keepdim=True))
+    return values.gather(-1, (torch.cat(picked, -1) & 63).long())
 
 
 def bin_distances(up: Tensor, reg_scale: Tensor, bins: int) -> Tensor:

@@ -17,18 +17,21 @@ from engine.models.matching import Pairs, Targets, cxcywh_to_xyxy, xyxy_to_cxcyw
 class Denoising:
     """Noisy queries of a batch: labels i64[B,D] (number of classes = empty slot), box logits f32[B,D,4].
 
-    `blocked` bool[D+Q,D+Q] is True where a query (row) may not see another (column). `pairs` are the slots that a
-    truth belongs to. `groups` tells how often every truth occurs.
+    They form `groups` that do not see each other; each holds every truth once near and once far. `pairs` are the near ones.
     """
 
     labels: Tensor
     boxes: Tensor
-    blocked: Tensor
     pairs: Pairs
     groups: int
 
+    @property
+    def size(self) -> int:
+        """Queries of one group."""
+        return self.labels.shape[1] // self.groups
 
-def make_denoising(targets: Targets, num_classes: int, queries: int, config: Config) -> Denoising | None:
+
+def make_denoising(targets: Targets, num_classes: int, config: Config) -> Denoising | None:
     """None when no image has a box. A group holds a slot per truth of the fullest image, twice: near ones, then far ones."""
     most = max(targets.counts, default=0)
     if most == 0:
@@ -39,10 +42,7 @@ def make_denoising(targets: Targets, num_classes: int, queries: int, config: Con
     labels = _noisy_labels(targets.labels.repeat(1, repeats), filled, num_classes, config.label_noise)
     boxes = targets.boxes.repeat(1, repeats, 1)
     far = torch.arange(2, device=boxes.device).repeat_interleave(most).repeat(groups)
-    return Denoising(
-        labels=labels, boxes=_noisy_boxes(boxes, far, config.box_noise), blocked=_blocked(groups, 2 * most, queries, boxes.device),
-        pairs=_positive_pairs(targets, groups, most), groups=groups,
-    )
+    return Denoising(labels, _noisy_boxes(boxes, far, config.box_noise), _positive_pairs(targets, groups, most), groups)
 
 
 def _noisy_labels(labels: Tensor, filled: Tensor, num_classes: int, noise: float) -> Tensor:
@@ -59,13 +59,6 @@ def _noisy_boxes(boxes: Tensor, far: Tensor, noise: float) -> Tensor:
     half = boxes[..., 2:].repeat(1, 1, 2) * 0.5
     corners = cxcywh_to_xyxy(boxes) + sign * share * half * noise
     return inverse_sigmoid(xyxy_to_cxcywh(corners.clamp(0, 1)).abs())
-
-
-def _blocked(groups: int, size: int, queries: int, device: torch.device) -> Tensor:
-    """Groups do not see each other, the selected queries see no group; everyone sees the selected queries."""
-    group = torch.arange(groups, device=device).repeat_interleave(size)
-    group = torch.cat((group, torch.full((queries,), -1, device=device)))
-    return (group[:, None] != group) & (group >= 0)
 
 
 def _positive_pairs(targets: Targets, groups: int, most: int) -> Pairs:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.models.deimv2.config import Config
-from engine.models.deimv2.layers import ConvNorm, SelfAttention
+from engine.models.deimv2.layers import Conv, ConvNorm, SelfAttention
 
 
 class RepBlock(nn.Module):
@@ -77,7 +77,7 @@ def _upsample(x: Tensor) -> Tensor:
 
 
 def _projection(into: int, out: int) -> nn.Sequential:
-    return nn.Sequential(OrderedDict(conv=nn.Conv2d(into, out, 1, bias=False), norm=nn.BatchNorm2d(out)))
+    return nn.Sequential(OrderedDict(conv=Conv(into, out), norm=nn.BatchNorm2d(out)))
 
 
 class LiteEncoder(nn.Module):
@@ -95,7 +95,7 @@ class LiteEncoder(nn.Module):
 
     @staticmethod
     def _down(dim: int) -> nn.Sequential:
-        return nn.Sequential(nn.AvgPool2d(3, 2, 1), nn.Conv2d(dim, dim, 1, bias=False), nn.BatchNorm2d(dim), nn.SiLU(inplace=True))
+        return nn.Sequential(nn.AvgPool2d(3, 2, 1), Conv(dim, dim), nn.BatchNorm2d(dim), nn.SiLU(inplace=True))
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         fine = self.input_proj[0](maps[0])

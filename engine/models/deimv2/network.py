@@ -13,8 +13,7 @@ from engine.models.deimv2.denoising import Denoising, make_denoising
 from engine.models.deimv2.encoder import ENCODERS
 from engine.models.deimv2.keys import LOAD_MAP
 from engine.models.matching import Targets
-from engine.models.network import Network
-from engine.weights import LoadMap
+from engine.models.network import LoadMap, Network
 
 
 class DEIMv2(Network):
@@ -33,16 +32,14 @@ class DEIMv2(Network):
 
     def forward_training(self, images: Tensor, targets: Targets) -> tuple[Predictions, Predictions | None, Denoising | None]:
         """Predictions of the selected queries and of the denoising queries, and what the latter were made of."""
-        maps = self._maps(images)
-        queries = min(self.config.queries, sum(level.shape[2] * level.shape[3] for level in maps))
-        noise = make_denoising(targets, self.num_classes, queries, self.config)
-        return *self.decoder.forward_training(maps, noise), noise
+        noise = make_denoising(targets, self.num_classes, self.config)
+        return *self.decoder.forward_training(self._maps(images), noise), noise
 
     def loss(self, images: Tensor, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         truths = Targets.collate(targets)
         outputs = self.forward_training(images, truths)
         with torch.autocast(images.device.type, enabled=False):
-            return self.criterion(*outputs, truths, self.decoder.distances(), self.decoder.reg_scale)
+            return self.criterion(*outputs, truths, self.decoder.up, self.decoder.reg_scale)
 
     def set_progress(self, fraction: float) -> None:
         self.criterion.late = fraction >= self.config.late_matching
@@ -55,4 +52,4 @@ class DEIMv2(Network):
         stride = max(self.config.strides)
         if height % stride or width % stride:
             raise ValueError(f"image size {width}x{height}: both sides must be multiples of {stride}")
-        return self.encoder(self.backbone(images))
+        return self.encoder(self.backbone(images.contiguous(memory_format=torch.channels_last)))

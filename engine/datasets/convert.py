@@ -1,0 +1,130 @@
+"""Any data set to any other format, streamed; the result appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.datasets import source, store
+from engine.datasets.collection import check_fractions, collect, with_splits
+from engine.datasets.formats import ImagePolicy, formats
+from engine.types import Instances, Problem, Reading, Sample, Tags, UserError
+
+Progress = Callable[[int], None]
+
+
+@dataclass
+class Summary:
+    """What a conversion did. `skipped` = images that were there and could not be taken."""
+
+    format_from: str
+    format_to: str
+    out: Path
+    images: int = 0
+    boxes: int = 0
+    classes: tuple[str, ...] = ()
+    splits: dict[str, int] = field(default_factory=dict)
+    skipped: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    def as_dict(self, language: str | None = None) -> dict[str, Any]:
+        return {"format_from": self.format_from, "format_to": self.format_to, "images": self.images, "boxes": self.boxes,
+                "classes": list(self.classes), "splits": self.splits, "skipped": self.skipped, "out": str(self.out),
+                "problems": [problem.as_dict(language) for problem in self.problems]}
+
+
+IMAGE_FAULTS = frozenset(("image_damaged", "image_empty", "not_an_image", "image_too_large", "image_file_too_large", "image_missing",
+                          "listed_image_missing", "coco_unsafe_file_name", "coco_bad_image_entry", "coco_duplicate_image_id"))
+
+
+def convert(src: Path, out: Path, *, to: str, source_format: str | None = None, split: Mapping[str, float] | None = None,
+            images: ImagePolicy = "copy", progress: Progress | None = None, problems: list[Problem] | None = None) -> Summary:
+    """Writes the data set `src` into `out` (absent or empty) in the format `to`.
+
+    `problems` collects what was found even when a UserError ends the conversion; then `out` is as it was before.
+    """
+    target = formats.get(to)
+    if target.write is None:
+        raise UserError("format_read_only", name=to)
+    if split is not None:
+        check_fractions(split)
+    summary = Summary("", to, out, problems=problems if problems is not None else [])
+    _check_out(src, out)
+    with source.opened(src, problems=summary.problems) as root:
+        summary.format_from, _, reading = store.identify(root, source_format)
+        if split is not None:
+            reading = _dealt(reading, split)
+        summary.classes = reading.classes
+        with _staged(out) as stage:
+            stream = _counted(reading.items, summary, progress)
+            summary.problems += target.write(reading.classes, stream, stage, images)
+            if not summary.images:
+                raise UserError("dataset_without_images", name=src.name, problems=len(summary.problems))
+    return summary
+
+
+def _dealt(reading: Reading, split: Mapping[str, float]) -> Reading:
+    """The same samples with new splits; this needs all of them at once."""
+    collection = with_splits(collect(reading), split)
+    return Reading(reading.classes, iter([*collection.problems, *collection.samples]), reading.task)
+
+
+def _counted(items: Iterable[Sample | Problem], summary: Summary, progress: Progress | None) -> Iterator[Sample]:
+    """Passes the samples on and keeps the books."""
+    for item in items:
+        if isinstance(item, Problem):
+            summary.problems.append(item)
+            summary.skipped += item.code in IMAGE_FAULTS
+            continue
+        summary.images += 1
+        split = item.split or "train"
+        summary.splits[split] = summary.splits.get(split, 0) + 1
+        if isinstance(item.labels, Instances):
+            summary.boxes += len(item.labels)
+        elif isinstance(item.labels, Tags):
+            summary.boxes += int((item.labels.values >= 0.5).sum())
+        if progress is not None and summary.images % 100 == 0:
+            progress(summary.images)
+        yield item
+
+
+def _check_out(src: Path, out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError("out_not_empty", path=out.name or str(out))
+    inside = out.resolve()
+    if src.is_dir() and (inside == src.resolve() or src.resolve() in inside.parents):
+        raise UserError("out_inside_source", path=out.name or str(out))
+
+
+@contextlib.contextmanager
+def _staged(out: Path) -> Iterator[Path]:
+    """A folder to write into that becomes `out` at the end, or vanishes. Inside `out` where that exists: it may be a mount point."""
+    there = out.exists()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        stage = (out if there else out.parent) / f".partial-{uuid.uuid4().hex}"
+        stage.mkdir()
+        try:
+            yield stage
+            if there:
+                for entry in list(stage.iterdir()):
+                    entry.rename(out / entry.name)
+            else:
+                stage.rename(out)
+        except BaseException:
+            if there:
+                for entry in out.iterdir():
+                    shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
+            raise
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError("no_space_to_write", path=out.name) from error
+        raise UserError("cannot_write", path=out.name, reason=error.strerror or str(error)) from error

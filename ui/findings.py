@@ -1,0 +1,58 @@
+"""Problems found in data, for people: grouped by kind, errors first, each with where, how many and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.datasets.faults import counted, grouped
+from engine.types import Problem
+from ui import html
+from ui.html import Html, tag
+from ui.i18n import plural, t
+
+PLACES = 5
+MORE_PLACES = 200
+TONES = {"error": "bad", "warning": "warn", "note": "none"}
+ICONS = {"error": "error", "warning": "warn", "note": "note"}
+
+
+def findings(problems: Sequence[Problem], language: str) -> Html:
+    """One row a kind of problem. Nothing when there are none."""
+    if not problems:
+        return Html("")
+    return tag("div", *(_group(group, language) for group in grouped(problems)), class_="lb-findings")
+
+
+def tally(problems: Sequence[Problem], language: str) -> str:
+    """ "2 errors · 14 warnings" in words; what was looked at is fine when nothing was found."""
+    counts = counted(problems)
+    words = [plural(f"findings.count.{severity}", n, language) for severity, n in counts.items() if n]
+    return " · ".join(words) or t("findings.none", language)
+
+
+def tone(problems: Sequence[Problem]) -> str:
+    """The colour of the health dot: notes are no fault."""
+    counts = counted(problems)
+    return "bad" if counts["error"] else "warn" if counts["warning"] else "good"
+
+
+def _group(group: Sequence[Problem], language: str) -> Html:
+    first, places = group[0], list(dict.fromkeys(problem.where for problem in group if problem.where not in ("", ".")))
+    severity = first.severity
+    remedy = first.remedy(language)
+    mark = tag("span", html.icon(ICONS[severity]), class_=f"lb-finding-mark lb-tone-{TONES[severity]}", title=t(f"severity.{severity}", language))
+    times = tag("span", plural("findings.times", len(group), language), class_="lb-muted")
+    head = tag("div", tag("b", first.message(language)), times, class_="lb-between")
+    advice = tag("p", remedy, class_="lb-muted") if remedy and not remedy.startswith("problem.") else ""
+    return tag("section", mark, tag("div", head, advice, _places(group, places, language)), class_="lb-finding")
+
+
+def _places(group: Sequence[Problem], places: list[str], language: str) -> Html:
+    """Where: a few at once, more behind a fold. The first message stands above, so only others are repeated here."""
+    shown = tag("p", " · ".join(places[:PLACES]), class_="lb-places") if places else Html("")
+    if len(group) <= 1 or (len(places) <= PLACES and len({problem.message(language) for problem in group}) == 1):
+        return shown
+    lines = [tag("li", tag("code", problem.where), " ", problem.message(language)) for problem in group[:MORE_PLACES]]
+    if len(group) > MORE_PLACES:
+        lines.append(tag("li", t("findings.more", language, n=html.number(len(group) - MORE_PLACES))))
+    return tag("div", shown, tag("details", tag("summary", t("findings.all", language, n=html.number(len(group)))), tag("ul", *lines)))

@@ -1,0 +1,82 @@
+"""Images of a data set with their labels drawn, as parts of a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from engine import overlay
+from engine.datasets.images import open_image, resize
+from engine.datasets.store import Dataset, Row
+from engine.types import Instances, Polygons, Shape, UserError
+from ui.html import Html, tag
+
+THUMBNAIL, STRIP, LARGE = 256, 96, 1600
+
+
+def thumbnail(dataset: Dataset, row: Row, alt: str, classes: tuple[str, ...] = ()) -> Html:
+    """The small picture with labels; a sign in its place when the file cannot be read."""
+    try:
+        picture = _loaded(dataset.thumbnail(row.id, THUMBNAIL))
+    except (UserError, OSError, ValueError):
+        return tag("span", alt, class_="lb-unreadable")
+    return image(drawn(picture, row, classes), alt)
+
+
+def large(row: Row, classes: tuple[str, ...], alt: str) -> Html:
+    """The picture itself with labels, made smaller only where it is larger than a screen. Raises UserError."""
+    picture = open_image(row.path)
+    scale = min(1.0, LARGE / max(picture.shape[:2]))
+    if scale < 1:
+        picture = resize(picture, (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))))
+    return image(drawn(picture, row, classes), alt, quality=88)
+
+
+def strip(dataset: Dataset, count: int = 4) -> Html:
+    """A few thumbnails of a set in a row, for its card; decoration, so without a text of its own."""
+    pictures = []
+    for row in dataset.page(0, count):
+        try:
+            pictures.append(image(_loaded(dataset.thumbnail(row.id, STRIP)), ""))
+        except (UserError, OSError, ValueError):
+            continue
+    return tag("span", *pictures, class_="lb-strip")
+
+
+def drawn(picture: np.ndarray, row: Row, classes: tuple[str, ...]) -> np.ndarray:
+    """`picture`, which is `row` at another size, with its objects."""
+    if not isinstance(row.labels, Instances):
+        return picture
+    return overlay.draw(picture, scaled(row.labels, picture.shape[1] / row.size[0], picture.shape[0] / row.size[1]), classes, scores=False)
+
+
+def scaled(labels: Instances, x: float, y: float) -> Instances:
+    """Labels for a picture of another size. Masks made of runs cannot be scaled; their boxes stand for them."""
+    if x == 1 and y == 1:
+        return labels
+    shapes = None if labels.shapes is None else tuple(_scaled_shape(shape, x, y) for shape in labels.shapes)
+    return replace(labels, boxes=labels.boxes * np.array([x, y, x, y], np.float32), shapes=shapes)
+
+
+def _scaled_shape(shape: Shape, x: float, y: float) -> Shape:
+    if not isinstance(shape, Polygons):
+        return None
+    return Polygons(tuple(ring * (x, y) for ring in shape.rings), tuple(hole * (x, y) for hole in shape.holes))
+
+
+def image(picture: np.ndarray, alt: str, quality: int = 80) -> Html:
+    """An <img> that carries its own bytes, so that no file of the workspace has to be served."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
+    return tag("img", src=f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}", alt=alt, width=picture.shape[1],
+               height=picture.shape[0], draggable="false")
+
+
+def _loaded(file: Path) -> np.ndarray:
+    with Image.open(file) as picture:
+        return np.asarray(picture.convert("RGB"))

@@ -1,0 +1,145 @@
+"""Home: three doors in, what was done last, and the machine it runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from engine import machine
+from engine.datasets import samples
+from engine.runs import Run
+from engine.workspace import Workspace
+from ui import html, plots
+from ui.guard import guarded
+from ui.html import Html, tag
+from ui.i18n import label, language_of, static, t
+from ui.pages.data.pictures import strip
+from ui.pages.data.words import counts_in_words, health
+from ui.progress import Work
+from ui.selection import App, choose_dataset, choose_run, go_to
+
+SAMPLE_IMAGES, SAMPLE_SEED = 60, 0
+LATEST = 3
+DOORS = (("sample", "primary"), ("folder", "secondary"), ("model", "secondary"))
+OPEN_JS = """
+element.addEventListener('click', (event) => {
+  const card = event.target.closest('[data-kind]');
+  if (card) trigger('open', {kind: card.dataset.kind, id: card.dataset.id});
+});
+"""
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+
+
+def build(app: App) -> None:
+    with gr.Column(elem_classes="lb-page"):
+        gr.HTML(static(lambda language: tag("div", tag("h2", t("home.title", language), class_="lb-title"),
+                                            tag("p", t("home.lead", language), class_="lb-lead"))))
+        with gr.Row(elem_classes="lb-doors", equal_height=True):
+            doors = {name: _door(name, variant) for name, variant in DOORS}
+        status = gr.HTML("", elem_classes="lb-status")
+        recent = gr.HTML("", elem_classes="lb-recent", js_on_load=OPEN_JS)
+        gr.HTML(static(lambda language: tag("h2", t("home.machine", language), class_="lb-heading")))
+        device = gr.HTML(static(_machine_waiting), elem_classes="lb-machine")
+    _wire(app, doors, status, recent, device)
+
+
+def _door(name: str, variant: Any) -> gr.Button:
+    with gr.Column(elem_classes="lb-card lb-door", min_width=240):
+        gr.HTML(static(lambda language: html.join([
+            html.icon(name, 28), tag("h3", t(f"home.door.{name}", language)), tag("p", t(f"home.door.{name}.text", language), class_="lb-muted")])))
+        return gr.Button(label(f"home.door.{name}.button"), variant=variant, elem_id=f"lb-door-{name}")
+
+
+def _wire(app: App, doors: dict[str, gr.Button], status: gr.HTML, recent: gr.HTML, device: gr.HTML) -> None:
+    workspace = app.workspace
+
+    @guarded
+    def try_sample(request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        language = language_of(request)
+        known = next((each.id for each in workspace.datasets() if each.name == t("home.sample_name", "en")), None)
+        if known is None:
+            work = Work(lambda report: make_sample(workspace, report, language), language, t("home.sample_making", language))
+            for bar in work:
+                yield bar, gr.skip(), gr.skip(), gr.Button(interactive=False)
+            known = work.result
+        yield "", choose_dataset(workspace, known, language), go_to("train"), gr.Button(interactive=True)
+
+    @guarded
+    def open_card(event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
+        language = language_of(request)
+        if event.kind == "dataset":
+            return choose_dataset(workspace, event.id, language), gr.skip(), go_to("data")
+        return gr.skip(), choose_run(workspace, event.id, language), go_to("runs")
+
+    @guarded
+    def show_recent(request: gr.Request) -> Html:
+        return recent_html(workspace, language_of(request))
+
+    @guarded
+    def show_machine(request: gr.Request) -> Html:
+        return machine_html(workspace, language_of(request))
+
+    app.blocks.load(show_recent, None, recent, show_progress="hidden", **PRIVATE)
+    app.blocks.load(show_machine, None, device, show_progress="hidden", **PRIVATE)
+    app.tab["home"].select(show_recent, None, recent, show_progress="hidden", **PRIVATE)
+    doors["sample"].click(try_sample, None, [status, app.dataset, app.tabs, doors["sample"]], show_progress="hidden", **PRIVATE).failure(
+        lambda: ("", gr.Button(interactive=True)), None, [status, doors["sample"]], show_progress="hidden", **PRIVATE)
+    doors["folder"].click(lambda: go_to("data"), None, app.tabs, show_progress="hidden", queue=False, **PRIVATE)
+    doors["model"].click(lambda: go_to("predict"), None, app.tabs, show_progress="hidden", queue=False, **PRIVATE)
+    recent.open(open_card, None, [app.dataset, app.run, app.tabs], show_progress="hidden", **PRIVATE)
+
+
+def make_sample(workspace: Workspace, report: Any, language: str) -> str:
+    """Generates the detection sample, imports it, and returns its id."""
+    with workspace.scratch() as folder:
+        samples.generate("detect", folder / "sample", images=SAMPLE_IMAGES, seed=SAMPLE_SEED,
+                         progress=lambda done, total: report(done, total, t("home.sample_making", language)))
+        dataset, _ = workspace.import_dataset(folder / "sample", t("home.sample_name", "en"),
+                                              progress=lambda done, total: report(done, total, t("data.importing", language)))
+    return dataset.id
+
+
+def recent_html(workspace: Workspace, language: str) -> Html:
+    """Cards of the newest sets and runs; nothing when there are none."""
+    sets = sorted(workspace.datasets(), key=lambda each: each.folder.stat().st_mtime, reverse=True)[:LATEST]
+    runs = sorted((Run(folder) for folder in workspace.runs()), key=lambda run: run.state().get("created") or 0, reverse=True)[:LATEST]
+    cards = [_dataset_card(each, language) for each in sets] + [_run_card(each, language) for each in runs]
+    if not cards:
+        return Html("")
+    return html.join([tag("h2", t("home.continue", language), class_="lb-heading"), tag("div", *cards, class_="lb-cards")])
+
+
+def _dataset_card(dataset: Any, language: str) -> Html:
+    state, words = health(dataset, language)
+    return tag("button", strip(dataset), tag("b", dataset.name), tag("span", counts_in_words(dataset, language), class_="lb-muted lb-small"),
+               html.dot(state, words), type="button", class_="lb-card lb-recent-card", data_kind="dataset", data_id=dataset.id)
+
+
+def _run_card(run: Run, language: str) -> Html:
+    rows, state = run.metrics()[0], run.state()
+    best, curve = plots.best(rows, "AP50"), [value for _, value in plots.metric_series(rows, ("AP50",)).get("AP50", [])]
+    words = t("home.run_best", language, percent=round(100 * best[0]), epoch=best[1]) if best else t("home.run_unmeasured", language)
+    tone = {"done": "good", "running": "good", "failed": "bad", "interrupted": "warn"}.get(state["phase"], "none")
+    curve_label = t("home.run_curve", language, run=run.id)
+    return tag("button", tag("span", html.sparkline(curve, curve_label, 248, 56), class_="lb-curve"), tag("b", run.id),
+               tag("span", words, class_="lb-muted lb-small"), html.dot(tone, t(f"phase.{state['phase']}", language)), type="button",
+               class_="lb-card lb-recent-card", data_kind="run", data_id=run.id)
+
+
+def machine_html(workspace: Workspace, language: str) -> Html:
+    """Loads torch the first time it is asked, which takes seconds."""
+    found = machine.detect()
+    memory = t("home.gib", language, n=round(found.accelerator_memory or found.memory, 1))
+    return _machine(found.name, t(f"home.device.{found.device}", language), t("home.cores", language, n=found.cores), memory,
+                    t("home.gib", language, n=round(machine.free_disk(workspace.root), 1)), language)
+
+
+def _machine_waiting(language: str) -> Html:
+    return _machine(t("home.looking", language), " ", " ", "–", "–", language)
+
+
+def _machine(name: str, device: str, cores: str, memory: str, disk: str, language: str) -> Html:
+    return tag("section", html.stats(html.stat(t("home.processor", language), name, f"{device} · {cores}" if cores.strip() else " "),
+                                     html.stat(t("home.memory", language), memory), html.stat(t("home.disk", language), disk)), class_="lb-card")

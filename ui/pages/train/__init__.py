@@ -1,0 +1,165 @@
+"""Train: three steps on one page; after the start the same page watches the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from engine import runs
+from engine.config import TrainConfig
+from engine.jobs import local
+from engine.models import models
+from engine.runs import Run
+from engine.types import UserError
+from ui import forms
+from ui.guard import guarded
+from ui.i18n import language_of, t
+from ui.pages.train import data, monitor, plan, setup
+from ui.selection import App, choose_run, go_to
+
+QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+PATIENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+TICK_S = 1.0
+REMEMBER_JS = "() => {{ lightbox.remember('train', '{0}'); }}"
+
+
+def build(app: App) -> None:
+    form, view = setup.build(), monitor.build()
+    _wire_views(app, form, view)
+    _wire_form(app, form)
+    _wire_start(app, form, view)
+    _wire_monitor(app, view)
+
+
+def _wire_views(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
+    """Which of the two is on show: after a reload the run that trains, else the chosen one, unless a new one was being set up."""
+    workspace = app.workspace
+    switches = [form.column, view.column, view.shown, form.running]
+
+    def show(run: Run | None) -> tuple[Any, ...]:
+        active = run is None and monitor.newest_active(workspace) is not None
+        return gr.Column(visible=run is None), gr.Column(visible=run is not None), run.id if run else "", gr.Row(visible=active)
+
+    @guarded
+    def opened(request: gr.Request) -> tuple[Any, ...]:
+        query = dict(request.query_params)
+        if query.get("train") == "new":
+            return show(None)
+        return show(monitor.newest_active(workspace) or monitor.find(workspace, query.get("run")))
+
+    @guarded
+    def chosen(run: str | None) -> tuple[Any, ...]:
+        return show(monitor.find(workspace, run))
+
+    app.blocks.load(opened, None, switches, **QUIET)
+    app.run.input(chosen, app.run, switches, **QUIET)
+    view.new.click(lambda: show(None), None, switches, **QUIET).then(None, None, None, js=REMEMBER_JS.format("new"), **QUIET)
+    form.watch.click(lambda: show(monitor.newest_active(workspace)), None, switches, **QUIET).then(
+        None, None, None, js=REMEMBER_JS.format(""), **QUIET)
+
+
+def _wire_form(app: App, form: setup.Setup) -> None:
+    """Fill the form once in the visitor's language with the draft, and keep the plan true to it."""
+    workspace = app.workspace
+    outputs = [form.data, form.open_data, form.plan, form.command, form.start]
+
+    @guarded
+    def fill(draft: Any, request: gr.Request) -> list[Any]:
+        language, kept = language_of(request), forms.restored(draft)
+        draft = draft if isinstance(draft, dict) else {}
+        cards = [(plan.model_card(spec, language), spec.name) for spec in models.entries().values()]
+        model = draft["model"] if draft.get("model") in models.names() else TrainConfig().model
+        length = draft["length"] if draft.get("length") in plan.LENGTHS else plan.LENGTHS[0]
+        parts = [_filled(name, kept.get(name), length, workspace, language) for name in form.parts]
+        return [gr.Radio(choices=cards, value=model), gr.Radio(value=length), *parts]
+
+    @guarded
+    def refresh(request: gr.Request, dataset: str | None, *values: Any) -> list[Any]:
+        return _refreshed(app, form, dataset, values, language_of(request))
+
+    @guarded
+    def changed(*values: Any) -> dict[str, Any]:
+        return form.values_of(values)
+
+    everything = [app.dataset, *form.inputs]
+    asked_for = app.tab["train"].select(fill, form.draft, form.inputs, **PATIENT)
+    asked_for.then(refresh, everything, outputs, **PATIENT)
+    app.dataset.change(refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
+    edited = gr.on([part.input for part in form.inputs], refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
+    edited.then(changed, form.inputs, form.draft, **QUIET)
+    form.length.input(setup.length_parts, form.length, [form.parts["minutes"], form.parts["epochs"]], **QUIET)
+    form.open_data.click(lambda: go_to("data"), None, app.tabs, **QUIET)
+
+
+def _filled(name: str, value: Any, length: str, workspace: Any, language: str) -> Any:
+    changes: dict[str, Any] = {"visible": name == length} if name in plan.LENGTHS else {}
+    if name == "weights":
+        return gr.Dropdown(choices=data.weights_choices(workspace, language), value=value or "auto")
+    return gr.update(**changes) if value is None else gr.update(value=value, **changes)
+
+
+def _refreshed(app: App, form: setup.Setup, dataset: str | None, values: tuple[Any, ...], language: str) -> list[Any]:
+    """Data card, its button, plan, command, and whether a start is possible."""
+    found = data.find(app.workspace, dataset)
+    card = data.card(found, language)
+    if found is None:
+        return [card, gr.Button(visible=True), "", "", gr.Button(interactive=False)]
+    try:
+        proposal = plan.propose(_asked(app, form, found, values), data.facts(found))
+    except UserError as error:
+        return [card, gr.Button(visible=False), plan.problem(error, language), "", gr.Button(interactive=False)]
+    command = data.code(plan.command(proposal.asked, app.workspace))
+    return [card, gr.Button(visible=False), plan.picture(proposal, language), command, gr.Button(interactive=data.can_train(found))]
+
+
+def _asked(app: App, form: setup.Setup, dataset: Any, values: tuple[Any, ...]) -> TrainConfig:
+    given = form.values_of(values)
+    length, model = given.pop("length"), given.pop("model")
+    given["weights"] = data.weights_file(app.workspace, given.get("weights"))
+    return plan.asked(given, length, data=str(dataset.folder), model=model or TrainConfig().model, demo=app.demo)
+
+
+def _wire_start(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
+    """One press starts one run, however often it is pressed."""
+    started = data.Starts()
+
+    @guarded
+    def start(request: gr.Request, dataset: str | None, *values: Any) -> tuple[Any, ...]:
+        found = data.find(app.workspace, dataset)
+        if found is None:
+            raise UserError("no_dataset_chosen")
+        config = _asked(app, form, found, values)
+        name = f"{found.name}-{config.model}"
+        run, new = started.once(str(request.session_hash), config, lambda: runs.create(app.workspace.new_run_folder(name), config))
+        if new and (ahead := local.submit(run)):
+            gr.Info(t("train.queued_behind", language_of(request), n=ahead))
+        return (gr.Column(visible=False), gr.Column(visible=True), run.id, choose_run(app.workspace, run.id, language_of(request)))
+
+    form.start.click(start, [app.dataset, *form.inputs], [form.column, view.column, view.shown, app.run], show_progress="minimal",
+                     api_visibility="private", js=None).then(None, None, None, js=REMEMBER_JS.format(""), **QUIET)
+
+
+def _wire_monitor(app: App, view: monitor.Monitor) -> None:
+    workspace = app.workspace
+
+    @guarded
+    def tick(shown: str, watch: Any, request: gr.Request) -> list[Any]:
+        return monitor.tick(workspace, shown, watch, language_of(request))
+
+    @guarded
+    def stop(shown: str) -> gr.Button:
+        monitor.stop(workspace, shown)
+        return gr.Button(interactive=False)
+
+    @guarded
+    def resume(shown: str) -> gr.Button:
+        monitor.resume(workspace, shown)
+        return gr.Button(visible=False)
+
+    seen = [view.shown, view.watch]
+    gr.Timer(TICK_S).tick(tick, seen, view.outputs, trigger_mode="once", **QUIET)
+    view.shown.change(tick, seen, view.outputs, **QUIET)
+    view.stop.click(stop, view.shown, view.stop, **QUIET).then(tick, seen, view.outputs, **QUIET)
+    view.resume.click(resume, view.shown, view.resume, **PATIENT).then(tick, seen, view.outputs, **QUIET)
+    view.use.click(lambda: go_to("predict"), None, app.tabs, **QUIET)

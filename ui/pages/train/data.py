@@ -1,0 +1,135 @@
+"""What the train page says of the chosen data set, and the rules for weights and starts. No components here."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engine.config import TrainConfig
+from engine.datasets.store import Dataset
+from engine.overlay import color_of
+from engine.recipe import DataFacts
+from engine.runs import Run
+from engine.types import SPLITS, UserError
+from engine.workspace import Workspace
+from ui import html
+from ui.html import Html, join, tag
+from ui.i18n import t
+
+FEW_IMAGES, FEW_OBJECTS = 30, 10
+MOST_CHIPS = 24
+SAME_PRESS_S = 10.0
+WEIGHT_SUFFIXES = (".pt", ".pth", ".safetensors")
+NO_FILE = ("auto", "none")
+
+
+def find(workspace: Workspace, wanted: str | None) -> Dataset | None:
+    """The data set with this id; ids are looked up among those that are there."""
+    return next((each for each in workspace.datasets() if wanted and each.id == wanted), None)
+
+
+def facts(dataset: Dataset) -> DataFacts:
+    """What the recipe needs; a validation part that will be split off is counted off."""
+    counts = dataset.counts()
+    train, valid = _labeled(counts, "train"), _labeled(counts, "valid")
+    if not valid and train > 1:
+        valid = max(1, round(train * TrainConfig().valid_fraction))
+        train -= valid
+    return DataFacts(train, valid, len(dataset.classes))
+
+
+def _labeled(counts: dict[str, dict[str, Any]], split: str) -> int:
+    row = counts.get(split, {})
+    return int(row.get("images", 0)) - int(row.get("unlabeled", 0))
+
+
+def can_train(dataset: Dataset) -> bool:
+    train = dataset.counts().get("train", {})
+    return _labeled({"train": train}, "train") > 0 and train.get("boxes", 0) > 0
+
+
+def card(dataset: Dataset | None, language: str) -> Html:
+    """Name, task, counts, classes and what may go wrong."""
+    if dataset is None:
+        return html.empty_state(t("train.no_dataset", language), "data")
+    counts = dataset.counts()
+    splits = [html.stat(t(f"train.images_{split}", language), html.number(counts[split]["images"])) for split in SPLITS if split in counts]
+    objects = html.stat(t("train.objects", language), html.number(sum(row.get("boxes", 0) for row in counts.values())))
+    task = html.stat(t("train.task", language), t("option.choice.detect", language))
+    chips = [html.chip(name, color_of(i)) for i, name in enumerate(dataset.classes[:MOST_CHIPS])]
+    if len(dataset.classes) > MOST_CHIPS:
+        chips.append(html.chip(t("train.more_classes", language, n=len(dataset.classes) - MOST_CHIPS)))
+    notes = [tag("li", html.icon(icon), " ", words) for icon, words in warnings(dataset, language)]
+    return html.card(dataset.name, html.stats(task, *splits, objects), tag("div", *chips, class_="lb-chips"),
+                     tag("ul", *notes, class_="lb-notes") if notes else "", class_="lb-data-card")
+
+
+def warnings(dataset: Dataset, language: str) -> list[tuple[str, str]]:
+    """(icon, sentence) for what makes a poor or impossible training."""
+    counts, found = dataset.counts(), []
+    train = counts.get("train", {})
+    if not can_train(dataset):
+        return [("error", t("train.warn_nothing", language))]
+    if not _labeled(counts, "valid"):
+        percent = round(100 * TrainConfig().valid_fraction)
+        found.append(("note", t("train.warn_no_valid", language, percent=percent)))
+    if _labeled(counts, "train") < FEW_IMAGES:
+        found.append(("warn", t("train.warn_few_images", language, n=_labeled(counts, "train"), wanted=FEW_IMAGES)))
+    if unlabeled := int(train.get("unlabeled", 0)):
+        found.append(("note", t("train.warn_unlabeled", language, n=html.number(unlabeled))))
+    rare = [name for name, objects in train.get("classes", {}).items() if objects < FEW_OBJECTS]
+    if rare:
+        named = ", ".join(rare[:5]) + (" …" if len(rare) > 5 else "")
+        found.append(("warn", t("train.warn_rare", language, names=named, wanted=FEW_OBJECTS)))
+    return found
+
+
+def weights_files(workspace: Workspace) -> dict[str, Path]:
+    """Files to start from, by id: those of workspace/weights and the best weights of earlier runs."""
+    folder = workspace.root / "weights"
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    found = {f"weights/{file.name}": file for file in files if file.suffix in WEIGHT_SUFFIXES and file.is_file()}
+    runs = [Run(each) for each in workspace.runs()]
+    return {**found, **{f"runs/{run.id}": run.best for run in runs if run.best.is_file()}}
+
+
+def weights_choices(workspace: Workspace, language: str) -> list[tuple[str, str]]:
+    named = [(t(f"train.weights_{each}", language), each) for each in NO_FILE]
+    return named + [(name.partition("/")[2] if name.startswith("weights/") else t("train.weights_run", language, run=name.partition("/")[2]), name)
+                    for name in weights_files(workspace)]
+
+
+def weights_file(workspace: Workspace, chosen: str | None) -> str:
+    """What a choice means for the config. Raises UserError for an id that is not there."""
+    if chosen in (None, "", *NO_FILE):
+        return chosen or NO_FILE[0]
+    files = weights_files(workspace)
+    if chosen not in files:
+        raise UserError("weights_gone", name=chosen)
+    return str(files[chosen])
+
+
+def code(text: str) -> Html:
+    return join([html.code(text)])
+
+
+class Starts:
+    """Makes one run of presses that mean the same: a double click is answered with the run of its first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: dict[str, tuple[TrainConfig, Run, float]] = {}
+
+    def once(self, session: str, config: TrainConfig, create: Callable[[], Run]) -> tuple[Run, bool]:
+        """The run, and whether it is new."""
+        with self._lock:
+            known = self._last.get(session)
+            if known and known[0] == config and time.monotonic() - known[2] < SAME_PRESS_S:
+                return known[1], False
+            self._last = {key: value for key, value in self._last.items() if time.monotonic() - value[2] < SAME_PRESS_S}
+            run = create()
+            self._last[session] = (config, run, time.monotonic())
+            return run, True

@@ -1,0 +1,117 @@
+"""The monitor's parts as HTML: headline, previews, what went wrong, the log."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+from engine.runs import Run
+from ui import html, plots
+from ui.html import Html, join, tag
+from ui.i18n import t
+from ui.pages.train import words
+from ui.pages.train.watch import epoch_of
+
+PREVIEW_WIDTH = 480
+LOG_LINES = 40
+
+
+def title(run: Run, state: dict[str, Any], language: str) -> Html:
+    """The run's name and what it is doing."""
+    phase = state["phase"]
+    chip = tag("span", html.dot(words.tone(phase), t(f"phase.{phase}", language)), class_="lb-chip")
+    return tag("div", tag("h2", run.id, class_="lb-title"), chip, class_="lb-run-title")
+
+
+def headline(state: dict[str, Any], rows: Sequence[dict[str, Any]], language: str) -> Html:
+    """Progress, and the four numbers that one looks for first."""
+    phase, epochs = state["phase"], int(state["epochs"] or 0)
+    found = plots.best(rows, "AP50")
+    best = html.stat(t("train.best_so_far" if words.is_active(phase) else "train.best", language), f"AP50 {found[0]:.2f}" if found else "–",
+                     t("train.best_note", language, words=words.quality(found[0], language), epoch=found[1]) if found else
+                     t("train.best_none", language))
+    epoch = html.stat(t("train.epoch", language), t("train.epoch_of", language, epoch=state["epoch"], epochs=epochs) if epochs else "–",
+                      t("train.step", language, step=html.number(int(state["step"] or 0))))
+    speed = state["images_per_s"]
+    pace = html.stat(t("train.speed", language), t("train.images_per_s", language, n=f"{speed:.1f}") if speed else "–", " ")
+    if words.is_active(phase):
+        time = html.stat(t("train.left", language), words.duration(state["eta_s"], language), " ")
+    else:
+        time = html.stat(t("train.took", language), words.duration(elapsed(rows), language), " ")
+    return tag("div", html.progress(progress(state), progress_text(state, language)), html.stats(best, epoch, time, pace), class_="lb-headline")
+
+
+def progress(state: dict[str, Any]) -> float | None:
+    """Finished epochs of all, None while that is not known."""
+    if state["phase"] == "done":
+        return 1.0
+    if not state["epochs"]:
+        return None if words.is_active(state["phase"]) else 0.0
+    inside = 1 if state["phase"] in ("starting", "running", "stopping") else 0
+    return max(0.0, (state["epoch"] - inside) / state["epochs"])
+
+
+def progress_text(state: dict[str, Any], language: str) -> str:
+    """One sentence: what is happening now, and what it means for the visitor."""
+    return t(f"train.now_{state['phase']}", language)
+
+
+def elapsed(rows: Sequence[dict[str, Any]]) -> float | None:
+    """Seconds between the first and the last row, pauses of a resumed run left out."""
+    times = [float(row["time"]) for row in rows if "time" in row]
+    gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
+    return sum(gap for gap in gaps if gap < 600) if gaps else None
+
+
+def previews(files: Sequence[Path], language: str) -> tuple[Html, bool]:
+    """The strip of validation pictures, and whether all of them could be read (one may be half written)."""
+    shown = [(file, _thumbnail(file)) for file in files]
+    if not files:
+        return tag("div", tag("p", t("train.previews_none", language), class_="lb-muted"), class_="lb-previews lb-previews-empty"), True
+    epoch = epoch_of(files[-1])
+    cells = [tag("div", tag("img", src=source, alt=t("train.preview_alt", language, n=i, epoch=epoch), decoding="sync"), class_="lb-well")
+             for i, (_, source) in enumerate(shown, 1) if source]
+    caption = tag("p", t("train.previews", language, epoch=epoch), class_="lb-muted lb-small")
+    return join([caption, tag("div", *cells, class_="lb-previews")]), all(source for _, source in shown)
+
+
+def _thumbnail(file: Path) -> str:
+    """A picture as a data address, "" when it cannot be read right now."""
+    try:
+        with Image.open(file) as picture:
+            picture.draft("RGB", (PREVIEW_WIDTH * 2, PREVIEW_WIDTH * 2))
+            small = picture.convert("RGB")
+            small.thumbnail((PREVIEW_WIDTH, PREVIEW_WIDTH))
+    except (OSError, UnidentifiedImageError, SyntaxError):
+        return ""
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def failure(run: Run, state: dict[str, Any], language: str) -> Html:
+    """Cause, remedy and the end of the log of a run that failed; nothing for any other."""
+    if state["phase"] not in ("failed", "interrupted"):
+        return Html("")
+    error = words.error_of(state)
+    if state["phase"] == "interrupted":
+        message, remedy = t("train.interrupted", language), t("train.interrupted.remedy", language)
+    elif error:
+        message, remedy = error.message(language), error.remedy(language)
+    else:
+        message, remedy = t("train.failed", language), t("train.failed.remedy", language)
+    lines = run.log(LOG_LINES)
+    log = tag("details", tag("summary", t("train.last_lines", language, n=LOG_LINES)), html.code(lines),
+              open=state["phase"] == "failed") if lines else ""
+    head = tag("h3", html.icon("error"), " ", message, class_=f"lb-tone-{words.tone(state['phase'])}")
+    return tag("section", head, tag("p", remedy), log, class_="lb-card lb-failure", role="alert")
+
+
+def log(run: Run, language: str) -> Html:
+    lines = run.log(200)
+    return html.code(lines) if lines else tag("p", t("train.log_empty", language), class_="lb-muted")

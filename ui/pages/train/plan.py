@@ -1,0 +1,101 @@
+"""From the form to a plan: what was asked, what follows from it, and why. No components here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine import machine, recipe
+from engine.config import TrainConfig
+from engine.models import ModelSpec, models
+from engine.recipe import DataFacts, Derived, Machine, Plan
+from engine.runs import command_line
+from engine.types import UserError
+from engine.workspace import Workspace
+from ui import forms, html, plots
+from ui.html import Html, join, tag
+from ui.i18n import t
+
+DEMO_MINUTES = 3.0
+NOMINAL_STEPS, NOMINAL_EPOCHS = 2000, 100
+LENGTHS = ("suggested", "minutes", "epochs")
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What the form asks for, and that with every open value filled in."""
+
+    asked: TrainConfig
+    plan: Plan
+    facts: DataFacts
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run; 0 when minutes limit it, because the speed is not measured yet."""
+        config = self.plan.config
+        per_epoch = max(1, self.facts.train_images // config.batch)
+        return -(-per_epoch // config.accumulate) * config.epochs
+
+
+def asked(values: Mapping[str, Any], length: str, *, data: str, model: str, demo: bool = False) -> TrainConfig:
+    """The config that the form means. Raises UserError for a value that cannot be."""
+    spec = models.get(model)
+    kept = {name: value for name, value in values.items() if name not in ("minutes", "epochs") or name == length}
+    config = forms.to_config(kept, data=data, model=spec.name, task=spec.task)
+    if demo and not 0 < config.minutes <= DEMO_MINUTES:
+        raise UserError("demo_minutes", limit=int(DEMO_MINUTES))
+    return config
+
+
+def propose(config: TrainConfig, facts: DataFacts) -> Proposal:
+    """Fills in what is left open. Raises UserError when this machine lacks the device. The first call loads torch."""
+    found = machine.detect()
+    device = Machine(machine.choose_device(config.device), found.accelerator_memory, found.cores)
+    plan = recipe.suggest(config, models.get(config.model), facts, device, pretrained=config.weights not in ("auto", "none"))
+    return Proposal(config, plan, facts)
+
+
+def picture(proposal: Proposal, language: str) -> Html:
+    """The schedule, then every derived value with its reason."""
+    config, steps = proposal.plan.config, proposal.steps
+    if steps:
+        end = t("train.end_epochs", language, epochs=config.epochs, steps=html.number(steps))
+        drawing = plots.schedule_picture(config, steps, config.epochs, end, language)
+        derived = (*proposal.plan.derived, *recipe.schedule_facts(config, steps, config.epochs))
+    else:
+        end = t("train.end_minutes", language, minutes=forms.figure(config.minutes))
+        drawing = plots.schedule_picture(config, NOMINAL_STEPS, NOMINAL_EPOCHS, end, language)
+        derived = proposal.plan.derived
+    return join([drawing, _table(derived, language)])
+
+
+def _table(derived: tuple[Derived, ...], language: str) -> Html:
+    rows = [(tag("b", each.label(language)), forms.figure(each.value), each.because(language)) for each in derived]
+    return html.table([t("train.setting", language), t("train.value", language), t("train.why", language)], rows, numeric=(1,),
+                      label=t("train.derived", language))
+
+
+def model_card(spec: ModelSpec, language: str) -> str:
+    """Name, numbers and when to take it, a line each: the text of a choice."""
+    lines = [display_name(spec.name), t("train.model_numbers", language, parameters=f"{spec.parameters:.1f}", size=spec.image_size)]
+    when = t(f"model.{spec.name}", language)
+    return "\n".join(lines if when == f"model.{spec.name}" else [*lines, when])
+
+
+def display_name(name: str) -> str:
+    """deimv2_atto -> DEIMv2 Atto."""
+    family, _, size = name.partition("_")
+    families = {"deimv2": "DEIMv2", "di": "DI", "unet": "U-Net", "hybridmednet": "HybridMedNet"}
+    return f"{families.get(family, family)} {size.replace('_', ' ').title() if len(size) > 1 else size.upper()}".strip()
+
+
+def command(config: TrainConfig, workspace: Workspace) -> str:
+    """The shell command that does the same."""
+    return command_line(config, workspace.runs_folder / f"{config.model}-1")
+
+
+def problem(error: UserError, language: str) -> Html:
+    """A value that cannot be, said where the plan would stand."""
+    return tag("div", tag("p", html.icon("warn"), " ", error.message(language), class_="lb-tone-bad"), tag("p", error.remedy(language)),
+               class_="lb-card lb-problem", role="alert")

@@ -1,0 +1,51 @@
+"""Numbers of a run in words: durations, quality, phases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.runs import ACTIVE, FINISHED
+from engine.types import UserError
+from ui.i18n import t
+
+TONES = {"done": "good", "running": "good", "starting": "good", "stopping": "warn", "queued": "warn", "stopped": "none", "interrupted": "warn",
+         "failed": "bad"}
+QUALITY = (0.1, 0.4, 0.7, 0.9)
+
+
+def duration(seconds: float | None, language: str) -> str:
+    """"4 s", "3 min 20 s", "1 h 05 min"; an unknown one is a dash."""
+    if seconds is None:
+        return "–"
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return t("word.seconds", language, s=whole)
+    if whole < 3600:
+        return t("word.minutes_seconds", language, m=whole // 60, s=f"{whole % 60:02d}")
+    return t("word.hours_minutes", language, h=whole // 3600, m=f"{whole % 3600 // 60:02d}")
+
+
+def quality(ap50: float, language: str) -> str:
+    """What an AP50 means, in a few words."""
+    return t(f"word.quality_{sum(ap50 >= step for step in QUALITY)}", language)
+
+
+def tone(phase: str) -> str:
+    return TONES.get(phase, "none")
+
+
+def is_active(phase: str) -> bool:
+    return phase in ACTIVE or phase == "queued"
+
+
+def can_resume(phase: str) -> bool:
+    return phase in FINISHED and phase != "done"
+
+
+def error_of(state: dict[str, Any]) -> UserError | None:
+    """What ended a run, as its worker wrote it down."""
+    error = state.get("error")
+    if not isinstance(error, dict) or not isinstance(error.get("key"), str):
+        return None
+    values = error.get("values")
+    return UserError(error["key"], **{str(name): value for name, value in (values if isinstance(values, dict) else {}).items()})
