@@ -7,6 +7,7 @@ import pickle
 import pickletools
 import re
 import struct
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,8 @@ def safe_load(path: Path | str) -> Any:
     if _is_safetensors(path):
         return _load_safetensors(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         refused = REFUSED.search(str(error))
         if refused or _is_pickle(path):

@@ -120,7 +120,7 @@ def colours_of(names: Sequence[str]) -> dict[str, str]:
 def line_plot(name: str, x: str, *, legend: bool = True, y_lim: list[float | None] | None = None) -> gr.LinePlot:
     """An empty plot called `plot.<name>`; its value and its colours come with an update."""
     return gr.LinePlot(
-        None, x=x, y="value", color="series" if legend else None, x_title=" ", y_title=" ", color_title=" ", y_lim=y_lim, height=280,
+        None, x=x, y="value", color="series" if legend else None, x_title=" ", y_title=" ", color_title=" ", y_lim=y_lim, height=320,
         label=label(f"plot.{name}"), elem_id=f"lb-plot-{name}", elem_classes="lb-plot", buttons=["fullscreen"], tooltip="all",
     )
 

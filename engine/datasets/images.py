@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import cv2
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from engine.types import UserError
 
@@ -213,10 +213,8 @@ def _pillow_header(file: BinaryIO, start: bytes) -> Header:
 
 
 def _orientation_of(picture: Image.Image) -> int:
-    if isinstance(picture, TiffImagePlugin.TiffImageFile):
-        value = picture.tag_v2.get(ORIENTATION, 1)
-        return value if value in range(1, 9) else 1
-    return _exif_orientation(picture.info.get("exif", b"").removeprefix(b"Exif\0\0"))
+    """Pillow turns TIFF by itself, size included; the others it leaves as they are stored."""
+    return 1 if picture.format == "TIFF" else _exif_orientation(picture.info.get("exif", b"").removeprefix(b"Exif\0\0"))
 
 
 def _open_with_pillow(file: BinaryIO) -> Image.Image:

@@ -17,7 +17,6 @@ from engine import runs
 from engine.config import TrainConfig
 from engine.datasets.samples import generate
 from engine.predict import load as load_model
-from engine.runs import Run
 from engine.train import train
 from engine.types import UserError
 from engine.weights import safe_load
@@ -34,8 +33,8 @@ def scenes(tmp_path_factory):
 
 
 def tiny(scenes, **changes):
-    values = {"data": str(scenes), "epochs": 2, "batch": 2, "image_size": 96, "precision": "none", "threads": 1, "workers": 0, "device": "cpu", **changes}
-    return TrainConfig(**values)
+    values = {"data": str(scenes), "epochs": 2, "batch": 2, "image_size": 96, "precision": "none", "threads": 1, "workers": 0, "device": "cpu"}
+    return TrainConfig(**{**values, **changes})
 
 
 def weights_of(file):
@@ -157,7 +156,10 @@ def test_too_many_vanished_images_end_the_run(scenes, tmp_path):
         list(train_and_remove(scenes, tmp_path, 5))
 
 
-@pytest.mark.parametrize("change, about", [({"model": "deimv3"}, "deimv2_atto"), ({"device": "cuda"}, "cpu"), ({"weights": "/nowhere.pth"}, "nowhere")])
+IMPOSSIBLE = [({"model": "deimv3"}, "deimv2_atto"), ({"device": "cuda"}, "cpu"), ({"weights": "/nowhere.pth"}, "nowhere")]
+
+
+@pytest.mark.parametrize("change, about", IMPOSSIBLE)
 def test_what_cannot_be_done_is_said_before_the_first_step(scenes, tmp_path, change, about):
     if change.get("device") == "cuda" and torch.cuda.is_available():
         pytest.skip("this machine has the device")

@@ -33,7 +33,7 @@ def noise(rng: np.random.Generator, cells: int, octaves: int = 4) -> np.ndarray:
 def mottled(rng: np.random.Generator, colours: Pair, cells: int = 4, grain: float = 5.0) -> np.ndarray:
     """A texture f32[SIZE,SIZE,3] between two colours."""
     mix = np.clip(noise(rng, cells) * 0.5 + 0.5, 0, 1)[..., None]
-    speckle = rng.standard_normal((SIZE, SIZE), np.float32)[..., None] * np.float32(grain)
+    speckle = (rng.integers(0, 256, (SIZE, SIZE, 1), np.uint8) - np.float32(127.5)) * np.float32(grain / 74)  # even spread, deviation `grain`
     start, end = np.array(colours, np.float32)
     return start + (end - start) * mix + speckle
 

@@ -98,8 +98,8 @@ def _cast(outlines: list[Points], reach: np.ndarray) -> np.ndarray:
 
 def _photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Light, haze, focus and sensor noise."""
-    picture = image.astype(np.float32) / 255
-    picture = picture ** np.float32(rng.uniform(0.8, 1.25)) * np.float32(rng.uniform(0.82, 1.12)) * rng.uniform(0.95, 1.05, 3).astype(np.float32)
+    curve = np.linspace(0, 1, 256) ** rng.uniform(0.8, 1.25) * rng.uniform(0.82, 1.12)
+    picture = curve.astype(np.float32)[image] * rng.uniform(0.95, 1.05, 3).astype(np.float32)
     haze = np.float32(rng.uniform(0, 0.22) if rng.random() < 0.4 else 0.0)
     picture = picture * (1 - haze) + haze * np.array((0.74, 0.78, 0.82), np.float32)
     picture *= 1 + 0.07 * ground.noise(rng, 1, 2)[..., None]

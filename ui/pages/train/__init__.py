@@ -86,7 +86,7 @@ def _wire_form(app: App, form: setup.Setup) -> None:
     asked_for = app.tab["train"].select(fill, form.draft, form.inputs, **PATIENT)
     asked_for.then(refresh, everything, outputs, **PATIENT)
     app.dataset.change(refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
-    edited = gr.on([part.input for part in form.inputs], refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
+    edited = gr.on([part.change for part in form.inputs], refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
     edited.then(changed, form.inputs, form.draft, **QUIET)
     form.length.input(setup.length_parts, form.length, [form.parts["minutes"], form.parts["epochs"]], **QUIET)
     form.open_data.click(lambda: go_to("data"), None, app.tabs, **QUIET)

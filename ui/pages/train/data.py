@@ -23,7 +23,7 @@ FEW_IMAGES, FEW_OBJECTS = 30, 10
 MOST_CHIPS = 24
 SAME_PRESS_S = 10.0
 WEIGHT_SUFFIXES = (".pt", ".pth", ".safetensors")
-NO_FILE = ("auto", "none")
+NO_FILE = ("auto", "download", "none")
 
 
 def find(workspace: Workspace, wanted: str | None) -> Dataset | None:
@@ -89,9 +89,7 @@ def warnings(dataset: Dataset, language: str) -> list[tuple[str, str]]:
 
 def weights_files(workspace: Workspace) -> dict[str, Path]:
     """Files to start from, by id: those of workspace/weights and the best weights of earlier runs."""
-    folder = workspace.root / "weights"
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    found = {f"weights/{file.name}": file for file in files if file.suffix in WEIGHT_SUFFIXES and file.is_file()}
+    found = {f"weights/{file.name}": file for file in sorted(workspace.weights.iterdir()) if file.suffix in WEIGHT_SUFFIXES and file.is_file()}
     runs = [Run(each) for each in workspace.runs()]
     return {**found, **{f"runs/{run.id}": run.best for run in runs if run.best.is_file()}}
 

@@ -65,19 +65,26 @@ def build() -> Monitor:
         with gr.Accordion(label("train.rate"), open=False):
             rate = plots.line_plot("rate", "step", legend=False)
         with gr.Accordion(label("train.log"), open=False):
-            log = gr.HTML(**PLAIN, autoscroll=True, max_height=360, elem_id="lb-monitor-log")
+            log = gr.HTML(**PLAIN, elem_id="lb-monitor-log")
     return Monitor(column, shown, watch, title, failure, headline, loss, metrics, rate, previews, log, stop, resume, use, new)
 
 
 def find(workspace: Workspace, wanted: str | None) -> Run | None:
     """The run called `wanted`; ids are looked up among those that are there."""
-    return next((Run(folder) for folder in workspace.runs() if wanted and folder.name == wanted), None)
+    return next((run for run in all_runs(workspace) if wanted and run.id == wanted), None)
+
+
+def all_runs(workspace: Workspace) -> list[Run]:
+    """Every run, newest first; a folder that is only being made is none yet."""
+    found = [run for run in map(Run, workspace.runs()) if run.exists()]
+    return sorted(found, key=lambda run: run.state()["created"] or 0, reverse=True)
 
 
 def newest_active(workspace: Workspace) -> Run | None:
     """The run that trains, else the one that waits first."""
-    training = sorted(local.active(workspace.runs_folder), key=lambda run: run.state()["created"] or 0)
-    return training[-1] if training else next(iter(local.queued(workspace.runs_folder)), None)
+    folder = workspace.root / "runs"
+    training = sorted(local.active(folder), key=lambda run: run.state()["created"] or 0)
+    return training[-1] if training else next(iter(local.queued(folder)), None)
 
 
 def tick(workspace: Workspace, shown: str, watch: Watch | None, language: str) -> list[Any]:
@@ -106,9 +113,9 @@ def tick(workspace: Workspace, shown: str, watch: Watch | None, language: str) -
 
 def _state_parts(run: Run, state: dict[str, Any], watch: Watch, language: str) -> list[Any]:
     phase = state["phase"]
+    failure = gr.HTML(pictures.failure(run, state, language), visible=phase in ("failed", "interrupted"))
     return [
-        pictures.title(run, state, language), gr.HTML(pictures.failure(run, state, language), visible=phase in ("failed", "interrupted")), pictures.headline(state, watch.rows, language),
-        *[gr.skip()] * 5,
+        pictures.title(run, state, language), failure, pictures.headline(state, watch.rows, language), *[gr.skip()] * 5,
         gr.Button(visible=words.is_active(phase), interactive=phase in ("queued", "starting", "running")),
         gr.Button(visible=words.can_resume(phase)), gr.Button(visible=phase == "done" and run.best.is_file()), gr.skip(),
     ]

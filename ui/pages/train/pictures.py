@@ -106,12 +106,17 @@ def failure(run: Run, state: dict[str, Any], language: str) -> Html:
     else:
         message, remedy = t("train.failed", language), t("train.failed.remedy", language)
     lines = run.log(LOG_LINES)
-    log = tag("details", tag("summary", t("train.last_lines", language, n=LOG_LINES)), html.code(lines),
+    log = tag("details", tag("summary", t("train.last_lines", language, n=LOG_LINES)), _tail(lines),
               open=state["phase"] == "failed") if lines else ""
-    head = tag("h3", html.icon("error"), " ", message, class_=f"lb-tone-{words.tone(state['phase'])}")
+    head = tag("h3", html.icon("error"), tag("span", message), class_=f"lb-tone-{words.tone(state['phase'])}")
     return tag("section", head, tag("p", remedy), log, class_="lb-card lb-failure", role="alert")
 
 
 def log(run: Run, language: str) -> Html:
     lines = run.log(200)
-    return html.code(lines) if lines else tag("p", t("train.log_empty", language), class_="lb-muted")
+    return _tail(lines) if lines else tag("p", t("train.log_empty", language), class_="lb-muted")
+
+
+def _tail(lines: str) -> Html:
+    """Scrolls, and shows its end first."""
+    return tag("div", html.code(lines), class_="lb-tail")

@@ -52,8 +52,17 @@ def propose(config: TrainConfig, facts: DataFacts) -> Proposal:
     """Fills in what is left open. Raises UserError when this machine lacks the device. The first call loads torch."""
     found = machine.detect()
     device = Machine(machine.choose_device(config.device), found.accelerator_memory, found.cores)
-    plan = recipe.suggest(config, models.get(config.model), facts, device, pretrained=config.weights not in ("auto", "none"))
-    return Proposal(config, plan, facts)
+    spec = models.get(config.model)
+    return Proposal(config, recipe.suggest(config, spec, facts, device, pretrained=_pretrained(config.weights, spec)), facts)
+
+
+def _pretrained(wanted: str, spec: ModelSpec) -> bool:
+    """Will the run start from trained weights? Nothing is downloaded to find out."""
+    if wanted != "auto":
+        return wanted != "none"
+    from engine import weights
+
+    return weights.cached(spec) is not None
 
 
 def picture(proposal: Proposal, language: str) -> Html:
@@ -92,7 +101,7 @@ def display_name(name: str) -> str:
 
 def command(config: TrainConfig, workspace: Workspace) -> str:
     """The shell command that does the same."""
-    return command_line(config, workspace.runs_folder / f"{config.model}-1")
+    return command_line(config, workspace.root / "runs" / f"{config.model}-1")
 
 
 def problem(error: UserError, language: str) -> Html:
