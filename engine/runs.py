@@ -19,7 +19,7 @@ ACTIVE = ("starting", "running", "stopping")
 FINISHED = ("done", "stopped", "interrupted", "failed")
 FOREIGN_HEARTBEAT_S = 60
 EMPTY_STATE: dict[str, Any] = {"phase": "queued", "pid": None, "pid_started": None, "host": None, "step": 0, "epoch": 0, "epochs": 0,
-                               "eta_s": None, "images_per_s": None, "error": None, "heartbeat": None, "created": None}
+                               "eta_s": None, "images_per_s": None, "memory_gib": None, "error": None, "heartbeat": None, "created": None}
 
 
 class Run:

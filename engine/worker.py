@@ -99,7 +99,7 @@ class Recorder:
         if time.monotonic() - self.written > STATE_EVERY_S:
             self.written = time.monotonic()
             self.run.write_state(phase="running", step=event.step, epoch=event.epoch, eta_s=_rounded(event.values["eta_s"]),
-                                 images_per_s=round(event.values["images_per_s"], 1))
+                                 images_per_s=round(event.values["images_per_s"], 1), memory_gib=memory_in_use())
 
     def on_validated(self, event: Any) -> None:
         metrics = event.values["metrics"]
@@ -136,6 +136,15 @@ class Recorder:
 
     def close(self) -> None:
         self.board.close()
+
+
+def memory_in_use() -> float:
+    """GiB: of the accelerator where one trains, else of this process."""
+    import psutil
+    import torch
+
+    used = torch.cuda.max_memory_reserved() if torch.cuda.is_available() and torch.cuda.is_initialized() else psutil.Process().memory_info().rss
+    return round(used / 2**30, 2)
 
 
 def explain(error: Exception, run: Run) -> dict[str, Any]:

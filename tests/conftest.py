@@ -58,7 +58,7 @@ def yolo_folder(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-def coco_content() -> dict:
+def small_document() -> dict:
     """Two images, three annotations, category ids 1 and 7."""
     square = [[8, 8, 24, 8, 24, 24, 8, 24]]
     return {
@@ -72,10 +72,15 @@ def coco_content() -> dict:
 
 
 @pytest.fixture
+def coco_content() -> Callable[[], dict]:
+    return small_document
+
+
+@pytest.fixture
 def coco_folder(tmp_path: Path) -> Callable[..., Path]:
     """Makes a COCO data set of one document beside its images; `change` edits the document first."""
     def make(change: Callable[[dict], object] | None = None, text: str | None = None, name: str = "coco") -> Path:
-        root, content = tmp_path / name, coco_content()
+        root, content = tmp_path / name, small_document()
         if change is not None:
             change(content)
         for number, image in enumerate(("a.png", "b.png")):

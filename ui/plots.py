@@ -74,14 +74,19 @@ def frame(series: Mapping[str, Points], x: str, *, mean: bool = False) -> pd.Dat
     return pd.DataFrame(rows, columns=[x, "value", "series"]).astype({x: float, "value": float, "series": str})
 
 
-def loss_update(rows: Sequence[Row], language: str) -> gr.LinePlot:
-    """The loss plot's new value."""
+Drawn = tuple[str, ...] | None
+UNKNOWN: Drawn = ("?",)
+
+
+def loss_update(rows: Sequence[Row], language: str, drawn: Drawn) -> tuple[gr.LinePlot, Drawn]:
+    """The loss plot's next value, see `update`."""
     series = {_name(f"loss.{name}", name, language): (points, LOSS_COLOURS.get(name, PALETTE[-1])) for name, points in loss_series(rows).items()}
-    return _update({name: points for name, (points, _) in series.items()}, {name: colour for name, (_, colour) in series.items()}, "step", mean=True)
+    points, colours = {name: each for name, (each, _) in series.items()}, {name: colour for name, (_, colour) in series.items()}
+    return update(points, colours, "step", drawn, mean=True)
 
 
-def metric_update(rows: Sequence[Row]) -> gr.LinePlot:
-    return _update(metric_series(rows), METRIC_COLOURS, "epoch")
+def metric_update(rows: Sequence[Row], drawn: Drawn) -> tuple[gr.LinePlot, Drawn]:
+    return update(metric_series(rows), METRIC_COLOURS, "epoch", drawn)
 
 
 def rate_update(rows: Sequence[Row]) -> gr.LinePlot:
@@ -89,19 +94,25 @@ def rate_update(rows: Sequence[Row]) -> gr.LinePlot:
     return gr.LinePlot(value=frame({"lr": points}, "step") if points else None)
 
 
-def comparison_update(runs: Mapping[str, Sequence[Row]], metric: str) -> gr.LinePlot:
+def comparison_update(runs: Mapping[str, Sequence[Row]], metric: str, drawn: Drawn) -> tuple[gr.LinePlot, Drawn]:
     """One curve per run: a validation metric, or the total loss, by epoch."""
     if metric == "loss":
         series = {name: _loss_by_epoch(rows) for name, rows in runs.items()}
     else:
         series = {name: metric_series(rows, (metric,)).get(metric, []) for name, rows in runs.items()}
-    return _update(series, colours_of(list(runs)), "epoch", mean=metric == "loss")
+    return update(series, colours_of(list(runs)), "epoch", drawn, mean=metric == "loss")
 
 
-def _update(series: Mapping[str, Points], colours: Mapping[str, str], x: str, *, mean: bool = False) -> gr.LinePlot:
-    """The colours name exactly the curves that are there: the plot is drawn anew when they change, and only moves when they do not."""
+def update(series: Mapping[str, Points], colours: Mapping[str, str], x: str, drawn: Drawn, *, mean: bool = False) -> tuple[gr.LinePlot, Drawn]:
+    """A plot's next value, and the names of the curves that it then shows. `drawn` are those that it shows now, None when it is empty.
+
+    gr.LinePlot fixes its curves and colours when it is first drawn and moves only its points afterwards. So a plot that shows other curves is
+    emptied; the next update draws it.
+    """
     shown = {name: points for name, points in series.items() if points}
-    return gr.LinePlot(value=frame(shown, x, mean=mean) if shown else None, color_map={name: colours[name] for name in shown})
+    if not shown or (drawn is not None and drawn != tuple(shown)):
+        return gr.LinePlot(value=None), None
+    return gr.LinePlot(value=frame(shown, x, mean=mean), color_map={name: colours[name] for name in shown}), tuple(shown)
 
 
 def _loss_by_epoch(rows: Sequence[Row]) -> Points:
@@ -138,9 +149,9 @@ def schedule_picture(config: TrainConfig, total_steps: int, epochs: int, end: st
     """The learning rate over the run as a drawing: warm-up, flat, falling and plain tail are marked and named. `end` labels the right edge."""
     parts = _parts(config, total_steps, epochs)
     width, height, top = 640, 120, 10
-    curve = [schedule.factor(config, min(total_steps - 1, round(i * total_steps / PICTURE_STEPS)), total_steps=total_steps, epochs=epochs)
-             for i in range(PICTURE_STEPS + 1)]
-    points = " ".join(f"{i * width / PICTURE_STEPS:.1f},{height - (height - top) * value:.1f}" for i, value in enumerate(curve))
+    count = max(1, min(PICTURE_STEPS, total_steps - 1))
+    curve = [schedule.factor(config, round(i * (total_steps - 1) / count), total_steps=total_steps, epochs=epochs) for i in range(count + 1)]
+    points = " ".join(f"{i * width / count:.1f},{height - (height - top) * value:.1f}" for i, value in enumerate(curve))
     bands = join(Html(f'<rect class="lb-band lb-band-{name}" x="{a * width:.1f}" y="0" width="{max(0.0, b - a) * width:.1f}" height="{height}"/>')
                  for name, a, b in parts)
     line = Html(f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="2" vector-effect="non-scaling-stroke"/>')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import lzma
 import os
@@ -55,8 +56,8 @@ def unpack(archive: Path, target: Path, progress: Progress | None = None) -> lis
         raise UserError("archive_unsupported" if kind else "not_an_archive", name=archive.name, kind=kind or "?")
     target.parent.mkdir(parents=True, exist_ok=True)
     stage = Path(tempfile.mkdtemp(prefix=f".{target.name[:40]}.", dir=target.parent))
+    writer = _Writer(stage, archive, progress or (lambda share: None))
     try:
-        writer = _Writer(stage, archive, progress or (lambda share: None))
         (_unpack_zip if kind == "zip" else _unpack_tar)(archive, writer)
         if not writer.files:
             raise UserError("archive_empty", name=archive.name)
@@ -68,6 +69,10 @@ def unpack(archive: Path, target: Path, progress: Progress | None = None) -> lis
         raise UserError("archive_damaged", name=archive.name, reason=str(error)[:200] or type(error).__name__) from error
     except NotImplementedError as error:
         raise UserError("archive_unsupported", name=archive.name, kind=str(error)[:80]) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError("no_space_to_unpack", need=writer.total >> 20, free=shutil.disk_usage(target.parent).free >> 20) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 

@@ -13,6 +13,7 @@ ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz
 UTF8_FLAG = 0x800
 UNICODE_PATH = 0x7075
 MAX_PARTS = 32
+MAX_PATH_BYTES = 1000
 COMMON = {"gb18030": ("gb2312", range(0xB0, 0xD8)), "big5": ("big5", range(0xA4, 0xC7))}  # lead bytes of everyday characters
 
 
@@ -26,7 +27,8 @@ def clean(name: str) -> str | None:
         return None
     if any(is_junk(part) for part in parts):
         return ""
-    return "/".join(safe_name(part) for part in parts)
+    cleaned = "/".join(safe_name(part) for part in parts)
+    return cleaned if len(cleaned.encode()) <= MAX_PATH_BYTES else None
 
 
 def is_nested_archive(name: str) -> bool:

@@ -33,10 +33,17 @@ class Targets:
         return sum(self.counts)
 
     @cached_property
+    def places(self) -> tuple[Tensor, Tensor]:
+        """Image and slot of every truth, two i64[P]."""
+        image = np.repeat(np.arange(len(self.counts)), self.counts)
+        slot = np.concatenate([np.arange(count) for count in self.counts])
+        image_, slot_ = torch.from_numpy(np.stack((image, slot))).to(self.labels.device, non_blocking=True)
+        return image_, slot_
+
+    @cached_property
     def filled(self) -> Tensor:
         """bool[B,T]: which slots hold a truth."""
-        counts = torch.tensor(self.counts).to(self.labels.device, non_blocking=True)
-        return torch.arange(self.labels.shape[1], device=self.labels.device) < counts[:, None]
+        return torch.zeros_like(self.labels, dtype=torch.bool).index_put(self.places, torch.tensor(True, device=self.labels.device))
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ def overlaps(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def early_cost(probability: Tensor, boxes: Tensor, truths: Tensor) -> Tensor:
-    """Focal class cost, L1 and GIoU. probability f32[S,B,T,Q] of the truth's class, boxes f32[S,B,1,Q,4], truths f32[B,T,1,4]."""
+    """Focal class cost, L1 and GIoU f32[S,P,Q]: probability f32[S,P,Q] of the truth's class, boxes f32[S,P,Q,4], truths f32[P,1,4]."""
     missed = 0.25 * (1 - probability).square() * -(probability + 1e-8).log()
     alarm = 0.75 * probability.square() * -(1 - probability + 1e-8).log()
     distance = (boxes - truths).abs().sum(-1)
@@ -106,13 +113,13 @@ def match(logits: Tensor, boxes: Tensor, targets: Targets, *, late: bool = False
 
     An image with n truths gives min(n, Q) pairs in every set.
     """
-    sets, batch, queries, _ = logits.shape
-    classes = targets.labels[None, :, None].expand(sets, -1, queries, -1)
-    probability = logits.float().sigmoid().gather(-1, classes).transpose(2, 3)
-    cost = (late_cost if late else early_cost)(probability, boxes[:, :, None], targets.boxes[:, :, None])
-    costs = cost.nan_to_num(1.0, 1e9, -1e9).double().cpu().numpy()
-    solved = [[linear_sum_assignment(costs[s, b, :n]) for b, n in enumerate(targets.counts)] for s in range(sets)]
-    image = np.repeat(np.arange(batch), [min(n, queries) for n in targets.counts])
+    places, queries = targets.places, logits.shape[2]
+    probability = logits.mT[:, places[0], targets.labels[places]].float().sigmoid()
+    cost = (late_cost if late else early_cost)(probability, boxes[:, places[0]], targets.boxes[places][:, None])
+    costs = cost.nan_to_num(1.0, 1e9, -1e9).cpu().double().numpy()
+    ends = np.cumsum(targets.counts)[:-1]
+    solved = [[linear_sum_assignment(block) for block in np.split(each, ends)] for each in costs]
+    image = np.repeat(np.arange(len(targets.counts)), [min(n, queries) for n in targets.counts])
     truth, query = (np.stack([np.concatenate([pair[part] for pair in row]) for row in solved]) for part in (0, 1))
     return Pairs.from_numpy(image, query, truth, logits.device)
 

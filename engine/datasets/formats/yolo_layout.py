@@ -216,8 +216,8 @@ class _Resolver:
         self.layout.groups += [Group(split, folder, tuple(names)) for folder, names in folders.items()]
 
     def add_unlisted(self, missing: set[str]) -> None:
-        """A split that lies beside the listed ones but that the configuration forgot."""
-        known = {group.folder for group in self.layout.groups}
+        """A folder beside those of the other splits that the configuration forgot. Lists of files are taken at their word."""
+        known = {group.folder for group in self.layout.groups if group.names is None}
         for group in [group for group in _discovered(self.tree) if group.split in missing and group.folder not in known]:
             shape = _without_split(group.folder)
             if any(_without_split(folder) == shape for folder in known):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -109,7 +107,7 @@ class HGNetV2(nn.Module):
         super().__init__()
         self.stem = Stem()
         self.stages = nn.ModuleList(DownStage(stage) for stage in config.stages)
-        self.taps: Sequence[int] = config.taps
+        self.taps = config.taps
 
     def forward(self, images: Tensor) -> list[Tensor]:
         x, maps = self.stem(images), []

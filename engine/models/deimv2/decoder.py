@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -187,12 +188,12 @@ class Decoder(nn.Module):
     def select(self, maps: list[Tensor]) -> tuple[Queries, Tensor, Tensor]:
         """The positions with the best class scores as queries (detached), and their logits and boxes (not detached)."""
         memory = torch.cat([level.flatten(2).transpose(1, 2) for level in maps], 1)
-        anchors, valid = make_anchors(tuple(level.shape[2:] for level in maps), memory.device)
-        memory = memory if valid is None else memory * valid
+        anchors, valid = make_anchors(tuple((int(level.shape[2]), int(level.shape[3])) for level in maps))
+        memory = memory if valid is None else memory * torch.from_numpy(valid).to(memory.device)
         logits = self.enc_score_head(memory).float()
         best = logits.amax(-1).topk(min(self.config.queries, memory.shape[1]), 1).indices[..., None]
         content = memory.gather(1, best.expand(-1, -1, memory.shape[-1]))
-        boxes = (self.enc_bbox_head(content).float() + anchors[0][best[..., 0]]).sigmoid()
+        boxes = (self.enc_bbox_head(content).float() + torch.from_numpy(anchors).to(memory.device)[best[..., 0]]).sigmoid()
         logits = logits.gather(1, best.expand(-1, -1, logits.shape[-1]))
         return Queries(content.detach(), boxes.detach()), logits, boxes
 
@@ -239,8 +240,8 @@ def strongest(values: Tensor, count: int) -> Tensor:
 def bin_distances(up: Tensor, reg_scale: Tensor, bins: int) -> Tensor:
     """Non-uniform bin values of D-FINE (arXiv:2410.13842, section 3), f32[bins+1], antisymmetric around the middle one."""
     limit = up.float().abs() * reg_scale.float().abs()
-    power = torch.arange(1, bins // 2, device=up.device)
-    side = (limit + 1) ** (2 / (bins - 2) * power) - 1
+    power = torch.arange(1.0, bins // 2, device=up.device) * (2 / (bins - 2))
+    side = (limit + 1) ** power - 1
     side = torch.cat((side, 2 * limit))
     return torch.cat((-side.flip(0), torch.zeros_like(limit), side))
 
@@ -256,22 +257,22 @@ def decode(references: Tensor, distributions: Tensor, table: Tensor, reg_scale: 
 
 
 @lru_cache(maxsize=16)
-def make_anchors(sizes: tuple[tuple[int, int], ...], device: torch.device) -> tuple[Tensor, Tensor | None]:
-    """Logits f32[1,S,4] of a box at every position, twice as large per level, and which are usable (None: all).
+def make_anchors(sizes: tuple[tuple[int, int], ...]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Logits f32[S,4] of a box at every position, twice as large per level, and which are usable, bool[S,1] (None: all).
 
     Unusable ones are those close to the border of a large map; their logits are infinite.
     """
-    with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
-        boxes = torch.cat([_level_boxes(height, width, 0.05 * 2**level) for level, (height, width) in enumerate(sizes)])[None]
-        valid = ((boxes > 0.01) & (boxes < 0.99)).all(-1, keepdim=True)
-        anchors = torch.logit(boxes).masked_fill(~valid, math.inf).to(device)
-        return anchors, None if bool(valid.all()) else valid.to(device)
+    boxes = np.concatenate([_level_boxes(height, width, 0.05 * 2**level) for level, (height, width) in enumerate(sizes)])
+    valid = ((boxes > 0.01) & (boxes < 0.99)).all(1, keepdims=True)
+    logits = np.where(valid, np.log(boxes / (1 - boxes)), np.inf)
+    return logits.astype(np.float32), None if valid.all() else valid
 
 
-def _level_boxes(height: int, width: int, side: float) -> Tensor:
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    centres = torch.stack(((columns + 0.5) / width, (rows + 0.5) / height), -1).view(-1, 2)
-    return torch.cat((centres, torch.full_like(centres, side)), -1)
+def _level_boxes(height: int, width: int, side: float) -> np.ndarray:
+    """Boxes [h*w,4] cxcywh, row by row."""
+    rows, columns = np.mgrid[:height, :width]
+    sides = np.full(height * width, side)
+    return np.stack(((columns.ravel() + 0.5) / width, (rows.ravel() + 0.5) / height, sides, sides), 1)
 
 
 def _score_head(dim: int, num_classes: int) -> nn.Linear:

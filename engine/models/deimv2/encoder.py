@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from functools import lru_cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -130,7 +131,7 @@ class MapAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
         tokens = x.flatten(2).transpose(1, 2)
-        position = position_table(height, width, x.shape[1], x.device)
+        position = torch.from_numpy(position_table(int(height), int(width), x.shape[1])).to(x.device)
         for layer in self.layers:
             tokens = layer(tokens, position)
         return tokens.transpose(1, 2).unflatten(2, (height, width))
@@ -167,16 +168,14 @@ class HybridEncoder(nn.Module):
 
 
 @lru_cache(maxsize=16)
-def position_table(height: int, width: int, dim: int, device: torch.device) -> Tensor:
-    """Sines and cosines f[1,h*w,dim] of both coordinates.
+def position_table(height: int, width: int, dim: int) -> np.ndarray:
+    """Sines and cosines f32[1,h*w,dim] of both coordinates.
 
     Rows run through the columns first although tokens run through the rows first: the published weights expect this order.
     """
-    with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
-        omega = 1.0 / 10000 ** (torch.arange(dim // 4, dtype=torch.float32, device=device) / (dim // 4))
-        columns = torch.arange(width, dtype=torch.float32, device=device).repeat_interleave(height)[:, None] * omega
-        rows = torch.arange(height, dtype=torch.float32, device=device).repeat(width)[:, None] * omega
-        return torch.cat((columns.sin(), columns.cos(), rows.sin(), rows.cos()), 1)[None]
+    omega = 10000.0 ** (-np.arange(dim // 4) / (dim // 4))
+    columns, rows = (index.ravel()[:, None] * omega for index in np.mgrid[:width, :height])
+    return np.concatenate((np.sin(columns), np.cos(columns), np.sin(rows), np.cos(rows)), 1).astype(np.float32)[None]
 
 
 ENCODERS: dict[str, type[nn.Module]] = {"lite": LiteEncoder, "hybrid": HybridEncoder}

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from engine.models import create, models
 from engine.models.deformable_attention import DeformableAttention
 from engine.models.deimv2.config import CONFIGS
-from engine.models.deimv2.decoder import bin_distances, strongest
+from engine.models.deimv2.criterion import Criterion
+from engine.models.deimv2.decoder import Predictions, bin_distances, strongest
 from engine.models.deimv2.denoising import make_denoising
 from engine.models.deimv2.layers import grouped_attention, inverse_sigmoid
 from engine.models.matching import Targets
@@ -239,3 +240,18 @@ def test_denoising_fills_groups_up_to_the_fullest_image():
 
 def test_inverse_sigmoid_is_finite_everywhere():
     assert inverse_sigmoid(torch.tensor([-1.0, 0, 0.5, 1, 2])) == pytest.approx([-11.5129, -11.5129, 0, 11.5129, 11.5129], abs=1e-3)
+
+
+def test_the_last_layer_teaches_without_learning_from_it():
+    """Only the students' distributions get a gradient from the distillation: a missing detach would change no value."""
+    config, targets = CONFIGS[-1], Targets.collate(truth(2, 1))
+    layers, queries = 3, 6
+    logits = torch.randn(layers + 2, 2, queries, 4, requires_grad=True)
+    boxes = torch.rand(layers + 2, 2, queries, 4, requires_grad=True)
+    corners = torch.randn(layers, 2, queries, 4 * 33, requires_grad=True)
+    selected = Predictions(logits, boxes, corners, torch.rand(2, queries, 4))
+    terms = Criterion(config)(selected, None, None, targets, torch.tensor([0.5]), torch.tensor([4]))
+    learned = torch.autograd.grad(terms["loss_ddf_aux_0"] + terms["loss_ddf_aux_1"], (corners, logits, boxes), allow_unused=True)
+    assert learned[0][:2].abs().sum() > 0
+    assert not learned[0][2].any()
+    assert all(gradient is None or not gradient.any() for gradient in learned[1:])

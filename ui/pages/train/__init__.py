@@ -16,7 +16,7 @@ from ui import forms
 from ui.guard import guarded
 from ui.i18n import language_of, t
 from ui.pages.train import data, monitor, plan, setup
-from ui.selection import App, choose_run, go_to
+from ui.selection import App, choose_run, go_to, pick, run_choices
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 PATIENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -34,7 +34,7 @@ def build(app: App) -> None:
 
 def _wire_views(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
     """Which of the two is on show: after a reload the run that trains, else the chosen one, unless a new one was being set up."""
-    workspace = app.workspace
+    workspace, known = app.workspace, gr.State(None)
     switches = [form.column, view.column, view.shown, form.running]
 
     def show(run: Run | None) -> tuple[Any, ...]:
@@ -44,16 +44,20 @@ def _wire_views(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
     @guarded
     def opened(request: gr.Request) -> tuple[Any, ...]:
         query = dict(request.query_params)
+        header = pick(run_choices(workspace), query.get("run"))
         if query.get("train") == "new":
-            return show(None)
-        return show(monitor.newest_active(workspace) or monitor.find(workspace, query.get("run")))
+            return *show(None), header
+        return *show(monitor.newest_active(workspace) or monitor.find(workspace, query.get("run"))), header
 
     @guarded
-    def chosen(run: str | None) -> tuple[Any, ...]:
-        return show(monitor.find(workspace, run))
+    def chosen(run: str | None, before: str | None) -> tuple[Any, ...]:
+        """The header's run was changed, here or by another page; what it held when the page opened is no change."""
+        if before is None or run == before:
+            return (gr.skip(),) * 5
+        return *show(monitor.find(workspace, run)), run
 
-    app.blocks.load(opened, None, switches, **QUIET)
-    app.run.input(chosen, app.run, switches, **QUIET)
+    app.blocks.load(opened, None, [*switches, known], **QUIET)
+    app.run.change(chosen, [app.run, known], [*switches, known], **QUIET)
     view.new.click(lambda: show(None), None, switches, **QUIET).then(None, None, None, js=REMEMBER_JS.format("new"), **QUIET)
     form.watch.click(lambda: show(monitor.newest_active(workspace)), None, switches, **QUIET).then(
         None, None, None, js=REMEMBER_JS.format(""), **QUIET)
@@ -130,7 +134,7 @@ def _wire_start(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
         if found is None:
             raise UserError("no_dataset_chosen")
         config = _asked(app, form, found, values)
-        name = f"{found.name}-{config.model}"
+        name = f"{found.name} {plan.display_name(config.model)}"
         run, new = started.once(str(request.session_hash), config, lambda: runs.create(app.workspace.new_run_folder(name), config))
         if new and (ahead := local.submit(run)):
             gr.Info(t("train.queued_behind", language_of(request), n=ahead))
@@ -159,7 +163,7 @@ def _wire_monitor(app: App, view: monitor.Monitor) -> None:
 
     seen = [view.shown, view.watch]
     gr.Timer(TICK_S).tick(tick, seen, view.outputs, trigger_mode="once", **QUIET)
-    view.shown.change(tick, seen, view.outputs, **QUIET)
+    view.shown.change(tick, seen, view.outputs, **QUIET).then(tick, seen, view.outputs, **QUIET)
     view.stop.click(stop, view.shown, view.stop, **QUIET).then(tick, seen, view.outputs, **QUIET)
     view.resume.click(resume, view.shown, view.resume, **PATIENT).then(tick, seen, view.outputs, **QUIET)
     view.use.click(lambda: go_to("predict"), None, app.tabs, **QUIET)

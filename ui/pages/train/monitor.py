@@ -100,8 +100,8 @@ def tick(workspace: Workspace, shown: str, watch: Watch | None, language: str) -
     result = nothing
     if news.state_changed or fresh:
         result = _state_parts(run, news.state, watch, language)
-    if news.rows:
-        result[3:6] = plots.loss_update(watch.rows, language), plots.metric_update(watch.rows), plots.rate_update(watch.rows)
+    if news.rows or watch.emptied:
+        result[3:6] = _plot_parts(watch, language)
     if news.previews is not None:
         result[6], complete = pictures.previews(news.previews, language)
         watch.previews = watch.previews if complete else ("?",)
@@ -109,6 +109,12 @@ def tick(workspace: Workspace, shown: str, watch: Watch | None, language: str) -
         result[7] = pictures.log(run, language)
     result[11] = watch if fresh else gr.skip()
     return result
+
+
+def _plot_parts(watch: Watch, language: str) -> list[Any]:
+    loss, watch.loss = plots.loss_update(watch.rows, language, watch.loss)
+    metrics, watch.metrics = plots.metric_update(watch.rows, watch.metrics)
+    return [loss, metrics, plots.rate_update(watch.rows)]
 
 
 def _state_parts(run: Run, state: dict[str, Any], watch: Watch, language: str) -> list[Any]:

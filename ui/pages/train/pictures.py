@@ -25,7 +25,8 @@ def title(run: Run, state: dict[str, Any], language: str) -> Html:
     """The run's name and what it is doing."""
     phase = state["phase"]
     chip = tag("span", html.dot(words.tone(phase), t(f"phase.{phase}", language)), class_="lb-chip")
-    return tag("div", tag("h2", run.id, class_="lb-title"), chip, class_="lb-run-title")
+    return tag("div", tag("h2", words.name_of(run.id), class_="lb-title", title=run.id), chip,
+               tag("span", words.begun(state), class_="lb-muted lb-small"), class_="lb-run-title")
 
 
 def headline(state: dict[str, Any], rows: Sequence[dict[str, Any]], language: str) -> Html:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from engine.runs import Run
+from ui.plots import UNKNOWN, Drawn
 
-MEANINGLESS = ("heartbeat", "created", "pid_started")
+MEANINGLESS = ("heartbeat", "pid_started")
 
 
 @dataclass
 class Watch:
-    """One page's view of one run: the rows read so far, where to read on, and what was shown last."""
+    """One page's view of one run: the rows read so far, where to read on, and what was shown last (`loss`, `metrics`: the curves drawn)."""
 
     run: str
     offset: int = 0
@@ -21,6 +22,14 @@ class Watch:
     state: dict[str, Any] = field(default_factory=dict)
     log: tuple[int, int] = (-1, -1)
     previews: tuple[str, ...] = ("?",)
+    loss: Drawn = UNKNOWN
+    metrics: Drawn = UNKNOWN
+
+    @property
+    def emptied(self) -> bool:
+        """A plot was emptied by the last look and waits to be drawn."""
+        measured = any(row.get("split") == "valid" for row in self.rows)
+        return bool(self.rows) and (self.loss is None or (measured and self.metrics is None))
 
 
 @dataclass(frozen=True)

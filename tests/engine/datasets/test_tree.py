@@ -1,0 +1,71 @@
+import os
+
+import pytest
+
+from engine.datasets.tree import Tree, normal, safe_name, split_of
+from engine.types import UserError
+
+
+@pytest.mark.parametrize(("names", "split"), [
+    (("images", "train"), "train"), (("val2017",), "valid"), (("instances_val2017",), "valid"), (("validation", "images"), "valid"),
+    (("test_images",), "test"), (("训练", "图片"), "train"), (("验证集",), "valid"), (("images",), None), (("trainer",), None), ((), None),
+    (("train", "valid"), "valid")])
+def test_splits_are_told_by_their_names(names, split):
+    assert split_of(*names) == split
+
+
+@pytest.mark.parametrize(("text", "base", "path"), [
+    ("a/./b//c", "", "a/b/c"), ("../x", "a", "x"), ("..", "", None), ("../../x", "a", None), ("/etc", "", None), ("C:/x", "", None),
+    ("a\\b", "", "a/b"), ("\\\\host\\x", "", None), ("a/../../b", "", None), ("a/..", "", ""), ("x\0y", "", None), ("", "", None), (" a ", "", "a")])
+def test_a_path_in_a_text_is_normal_or_nothing(text, base, path):
+    assert normal(text, base) == path
+
+
+def test_safe_names_keep_ordinary_ones_and_differ_where_the_originals_do():
+    for name in ("a.jpg", "手术 (1).png", "x.y.z.txt", "README"):
+        assert safe_name(name) == name
+    assert safe_name("CON.txt") == "_CON.txt"
+    assert safe_name("") == safe_name("...") == "_"
+    assert safe_name("a" * 300 + ".jpg") != safe_name("a" * 301 + ".jpg")
+    assert len(safe_name("字" * 300 + ".jpg").encode()) <= 220
+
+
+def test_a_tree_lists_what_is_inside_and_nothing_else(tmp_path):
+    root, secret = tmp_path / "root", tmp_path / "secret"
+    (root / "images").mkdir(parents=True)
+    secret.mkdir()
+    (secret / "key.jpg").write_text("secret")
+    (root / "images" / "a.jpg").write_text("a")
+    os.symlink(secret, root / "out")
+    os.symlink(secret / "key.jpg", root / "images" / "stolen.jpg")
+    os.symlink(root, root / "images" / "loop")
+    os.symlink(root / "images" / "a.jpg", root / "images" / "again.jpg")
+    os.symlink("/nowhere", root / "dangling.jpg")
+    os.mkfifo(root / "pipe.jpg")
+    tree = Tree(root)
+    assert [folder for folder, _ in tree.walk()] == ["", "images"]
+    assert tree.folder("images").files == ["a.jpg", "again.jpg"]
+    assert tree.folder("").files == []
+    assert {problem.where for problem in tree.problems} == {"out", "images/stolen.jpg", "images/loop", "dangling.jpg"}
+    assert tree.find("out/key.jpg") is None
+    assert not tree.has_folder("out")
+    assert tree.find("images/../../secret/key.jpg") is None
+
+
+def test_names_are_found_whatever_their_case_and_unicode_form_but_never_guessed(tmp_path):
+    for name in ("Photo.JPG", "caf\u00e9.jpg", "a.jpg", "A.jpg"):
+        (tmp_path / name).write_text("x")
+    tree = Tree(tmp_path)
+    assert tree.find("photo.jpg") == "Photo.JPG"
+    assert tree.find("cafe\u0301.jpg") == "caf\u00e9.jpg"
+    assert tree.find("a.jpg") == "a.jpg"
+    assert tree.find("A.JPG") is None
+
+
+def test_a_file_may_not_be_larger_than_its_reader_wants(tmp_path):
+    (tmp_path / "big").write_bytes(bytes(2000))
+    with pytest.raises(UserError) as caught:
+        Tree(tmp_path).read("big", 1000)
+    assert caught.value.key == "file_too_large"
+    with pytest.raises(UserError):
+        Tree(tmp_path / "absent")

@@ -1,0 +1,198 @@
+"""Runs: every training in one table; two or more of them can be laid over each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from engine.types import UserError
+from engine.workspace import Workspace
+from ui import plots
+from ui.guard import guarded
+from ui.html import tag
+from ui.i18n import label, language_of, static, t
+from ui.pages.runs import table
+from ui.pages.train import monitor, words
+from ui.selection import App, choose_run, go_to
+
+QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+PLAIN: dict[str, Any] = {"apply_default_css": False}
+TICK_S = 2.0
+COMPARED = ("AP50", "AP", "AP75", "loss")
+TABLE_JS = """
+element.addEventListener('change', (event) => {
+  if (!event.target.matches('[data-pick]')) return;
+  trigger('pick', {ids: [...element.querySelectorAll('[data-pick]:checked')].map((box) => box.value)});
+});
+watch('value', () => element.querySelectorAll('[data-pick]').forEach((box) => { box.checked = box.hasAttribute('checked'); }));
+element.addEventListener('click', (event) => {
+  const opener = event.target.closest('[data-open]');
+  if (opener) trigger('open', {id: opener.dataset.open});
+});
+"""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The components of the page. `picked` holds the ids that are ticked, `seen` what the table was made from, `drawn` the plot's curves."""
+
+    table: gr.HTML
+    picked: gr.State
+    seen: gr.State
+    drawn: gr.State
+    open: gr.Button
+    stop: gr.Button
+    resume: gr.Button
+    delete: gr.Button
+    confirm: gr.Column
+    question: gr.HTML
+    really: gr.Button
+    keep: gr.Button
+    start: gr.Button
+    compare: gr.Column
+    metric: gr.Radio
+    plot: gr.LinePlot
+    difference: gr.HTML
+
+    @property
+    def everything(self) -> list[Any]:
+        """In the order of `shown`."""
+        return [self.table, self.picked, self.seen, self.open, self.stop, self.resume, self.delete, self.confirm, self.start, self.compare,
+                self.difference]
+
+
+def build(app: App) -> None:
+    parts = _layout()
+    _wire_table(app, parts)
+    _wire_actions(app, parts)
+
+
+def _layout() -> Parts:
+    picked, seen, drawn = gr.State([]), gr.State(None), gr.State(None)
+    with gr.Column(elem_classes="lb-page"):
+        with gr.Row(elem_classes="lb-monitor-head"):
+            gr.HTML(static(lambda language: tag("div", tag("h2", t("runs.title", language), class_="lb-title"),
+                                                tag("p", t("runs.lead", language), class_="lb-lead"))), js_on_load=None, **PLAIN)
+            with gr.Row(elem_classes="lb-actions"):
+                opened = gr.Button(label("runs.open"), variant="primary", visible=False, elem_id="lb-runs-open")
+                stop = gr.Button(label("train.stop"), visible=False, elem_id="lb-runs-stop")
+                resume = gr.Button(label("train.resume"), visible=False, elem_id="lb-runs-resume")
+                delete = gr.Button(label("runs.delete"), visible=False, elem_id="lb-runs-delete")
+        with gr.Column(visible=False, elem_classes="lb-confirm") as confirm:
+            question = gr.HTML(js_on_load=None, **PLAIN)
+            with gr.Row(elem_classes="lb-actions"):
+                really = gr.Button(label("runs.delete_yes"), variant="stop", elem_id="lb-runs-delete-yes")
+                keep = gr.Button(label("runs.delete_no"), elem_id="lb-runs-delete-no")
+        listing = gr.HTML(js_on_load=TABLE_JS, elem_id="lb-runs-table", min_height=160, **PLAIN)
+        start = gr.Button(label("runs.start"), variant="primary", visible=False, elem_id="lb-runs-start", elem_classes="lb-lone-button")
+        with gr.Column(visible=False, elem_id="lb-runs-compare", elem_classes="lb-page") as compare:
+            metric = gr.Radio([(name, name) if name != "loss" else (label("loss.total"), name) for name in COMPARED], value=COMPARED[0],
+                              show_label=False, container=False, elem_id="lb-runs-metric")
+            plot = plots.line_plot("compare", "epoch")
+            difference = gr.HTML(js_on_load=None, elem_id="lb-runs-difference", **PLAIN)
+    return Parts(listing, picked, seen, drawn, opened, stop, resume, delete, confirm, question, really, keep, start, compare, metric, plot,
+                 difference)
+
+
+def shown(workspace: Workspace, picked: Sequence[str], language: str) -> list[Any]:
+    """The page for the runs that are there and ticked, for `Parts.everything`."""
+    runs = monitor.all_runs(workspace)
+    chosen = [run for run in runs if run.id in picked]
+    phases = [run.state()["phase"] for run in chosen]
+    active = [words.is_active(phase) for phase in phases]
+    return [
+        table.table_html(table.lines(runs), [run.id for run in chosen], language), [run.id for run in chosen], table.signature(runs, language),
+        gr.Button(visible=len(chosen) == 1), gr.Button(visible=any(active)), gr.Button(visible=len(chosen) == 1 and words.can_resume(phases[0])),
+        gr.Button(visible=bool(chosen) and not any(active)), gr.Column(visible=False), gr.Button(visible=not runs),
+        gr.Column(visible=len(chosen) > 1), table.difference_html(chosen, language) if len(chosen) > 1 else gr.skip(),
+    ]
+
+
+def curves(workspace: Workspace, picked: Sequence[str], metric: str, drawn: Any) -> tuple[Any, Any]:
+    """The plot's next value and the curves that it then shows."""
+    chosen = [run for run in monitor.all_runs(workspace) if run.id in picked]
+    return plots.comparison_update({table.name_among(run, chosen): run.metrics()[0] for run in chosen}, metric, drawn)
+
+
+def _wire_table(app: App, parts: Parts) -> None:
+    workspace = app.workspace
+
+    @guarded
+    def entered(request: gr.Request, picked: list[str], chosen: str | None) -> list[Any]:
+        return shown(workspace, picked or [chosen or ""], language_of(request))
+
+    @guarded
+    def tick(request: gr.Request, picked: list[str], metric: str, drawn: Any, seen: Any) -> list[Any]:
+        language = language_of(request)
+        if seen is None or seen == table.signature(monitor.all_runs(workspace), language):
+            return [gr.skip()] * (len(parts.everything) + 2)
+        result = shown(workspace, picked, language)
+        result[7] = gr.skip()  # a question that stands is not taken away
+        return [*result, *(curves(workspace, picked, metric, drawn) if len(picked) > 1 else (gr.skip(), gr.skip()))]
+
+    @guarded
+    def pick(event: gr.EventData, request: gr.Request) -> list[Any]:
+        return shown(workspace, [str(each) for each in event.ids], language_of(request))
+
+    @guarded
+    def draw(picked: list[str], metric: str, drawn: Any) -> tuple[Any, Any]:
+        return curves(workspace, picked, metric, drawn)
+
+    @guarded
+    def open_run(event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
+        return choose_run(workspace, str(event.id), language_of(request)), go_to("train")
+
+    compared, plot = [parts.picked, parts.metric, parts.drawn], [parts.plot, parts.drawn]
+    for changed in (app.tab["runs"].select(entered, [parts.picked, app.run], parts.everything, **QUIET),
+                    parts.table.pick(pick, None, parts.everything, **QUIET), parts.metric.input(lambda: None, None, None, **QUIET)):
+        changed.then(draw, compared, plot, **QUIET).then(draw, compared, plot, **QUIET)  # emptied first, then drawn
+    gr.Timer(TICK_S).tick(tick, [*compared, parts.seen], [*parts.everything, *plot], trigger_mode="once", **QUIET)
+    parts.table.open(open_run, None, [app.run, app.tabs], **QUIET)
+
+
+def _wire_actions(app: App, parts: Parts) -> None:
+    workspace = app.workspace
+
+    @guarded
+    def open_picked(picked: list[str], request: gr.Request) -> tuple[Any, ...]:
+        return choose_run(workspace, picked[0] if picked else None, language_of(request)), go_to("train")
+
+    @guarded
+    def stop(request: gr.Request, picked: list[str]) -> list[Any]:
+        for each in picked:
+            run = monitor.find(workspace, each)
+            if run is not None and words.is_active(run.state()["phase"]):
+                monitor.stop(workspace, each)
+        return shown(workspace, picked, language_of(request))
+
+    @guarded
+    def resume(request: gr.Request, picked: list[str]) -> list[Any]:
+        for each in picked:
+            monitor.resume(workspace, each)
+        return shown(workspace, picked, language_of(request))
+
+    @guarded
+    def ask(picked: list[str], request: gr.Request) -> tuple[Any, ...]:
+        names = ", ".join(words.name_of(each) for each in picked)
+        return gr.Column(visible=True), tag("p", t("runs.delete_question", language_of(request), names=names))
+
+    @guarded
+    def delete(request: gr.Request, picked: list[str]) -> list[Any]:
+        if app.demo:
+            raise UserError("demo_delete")
+        for run in (monitor.find(workspace, each) for each in picked):
+            if run is not None:
+                table.move_to_trash(workspace, run)
+        language = language_of(request)
+        return [*shown(workspace, [], language), choose_run(workspace, None, language)]
+
+    parts.open.click(open_picked, parts.picked, [app.run, app.tabs], **QUIET)
+    parts.stop.click(stop, parts.picked, parts.everything, **QUIET)
+    parts.resume.click(resume, parts.picked, parts.everything, show_progress="hidden", api_visibility="private")
+    parts.delete.click(ask, parts.picked, [parts.confirm, parts.question], **QUIET)
+    parts.keep.click(lambda: gr.Column(visible=False), None, parts.confirm, **QUIET)
+    parts.really.click(delete, parts.picked, [*parts.everything, app.run], **QUIET)
+    parts.start.click(lambda: go_to("train"), None, app.tabs, **QUIET)
