@@ -43,9 +43,9 @@ class Predictor:
     """Calls give all candidates with their scores; `labels.above(threshold, only)` filters without another forward."""
 
     def __init__(self, network: nn.Module, *, name: str, task: Task, classes: Sequence[str], preprocess: Preprocess,
-                 device: torch.device, precision: str = "none", threshold: float = 0.45) -> None:
+                 device: torch.device, threshold: float = 0.45) -> None:
         self.network, self.name, self.task, self.classes = network.eval(), name, task, tuple(classes)
-        self.preprocess, self.device, self.precision, self.threshold = preprocess, device, precision, threshold
+        self.preprocess, self.device, self.threshold = preprocess, device, threshold
 
     def __call__(self, image: Picture) -> Labels:
         return self.batch([image])[0]
@@ -62,8 +62,7 @@ class Predictor:
     def infer(self, squares: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[Labels]:
         """u8[B,S,S,3] already resized -> labels in pixels of the originals, whose (width, height) are given."""
         images = torch.from_numpy(np.ascontiguousarray(squares.transpose(0, 3, 1, 2))).to(self.device)
-        with autocast(self.device, self.precision):
-            outputs = self.network(normalised(images, self.preprocess.mean, self.preprocess.std))
+        outputs = self.network(normalised(images, self.preprocess.mean, self.preprocess.std))
         return self.task.decode(outputs, sizes)
 
     def stream(self, files: Sequence[Path], batch: int = 4) -> Iterator[tuple[Path, tuple[int, int], Labels | UserError]]:
@@ -127,11 +126,6 @@ def _names(wanted: Sequence[str] | None, stored: Sequence[str], count: int) -> t
     if len(names) > count:
         raise UserError("too_many_class_names", given=len(names), wanted=count)
     return tuple(names + [f"class {i}" for i in range(len(names), count)])
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    kind = torch.float16 if precision == "fp16" else torch.bfloat16
-    return torch.autocast(device.type, dtype=kind, enabled=precision in ("bf16", "fp16"))
 
 
 def as_pixels(image: Picture) -> np.ndarray:

@@ -122,12 +122,13 @@ class Run:
 
 
 def create(folder: str | Path, config: TrainConfig) -> Run:
-    """A new run, "queued". Raises UserError when the folder already holds something."""
+    """A new run, "queued". Raises UserError when the folder already holds something, but for a run that failed before its first checkpoint."""
     folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and any(folder.iterdir()) and not _failed_at_the_start(Run(folder)):
         raise UserError("run_exists", path=str(folder))
     try:
-        (folder / "previews").mkdir(parents=True)
+        (folder / "previews").mkdir(parents=True, exist_ok=True)
+        (folder / "stop").unlink(missing_ok=True)
     except OSError as error:
         raise UserError("folder_not_writable", path=str(folder), reason=error.strerror or str(error)) from error
     run = Run(folder)
@@ -184,6 +185,10 @@ def _parsed_rows(data: bytes) -> list[dict[str, Any]]:
         if isinstance(row, dict):
             rows.append(row)
     return rows
+
+
+def _failed_at_the_start(run: Run) -> bool:
+    return run.exists() and run.state()["phase"] == "failed" and not run.last.exists() and not run.metrics()[0]
 
 
 def _alive(state: dict[str, Any]) -> bool:

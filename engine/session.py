@@ -173,8 +173,9 @@ class Session:
         return new
 
     def predictor(self) -> Predictor:
+        """The averaged weights in fp32, so that `evaluate` finds the same figures again."""
         return Predictor(self.ema.network, name=self.config.model, task=self.task, classes=self.data.classes, device=self.device,
-                         preprocess=Preprocess.of(self.spec, self.config.image_size), precision=self.config.precision)
+                         preprocess=Preprocess.of(self.spec, self.config.image_size))
 
     def validate(self) -> tuple[dict[str, Any], list[Labels]]:
         """Metrics and predictions of the averaged weights on the validation images."""

@@ -8,6 +8,8 @@ import tempfile
 import time
 import unicodedata
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -59,12 +61,22 @@ class Workspace:
         return self.root / "uploads"
 
     @property
+    def runs_folder(self) -> Path:
+        return self.root / "runs"
+
+    @property
     def weights(self) -> Path:
         return self.root / "weights"
 
     @property
     def tmp(self) -> Path:
         return self.root / "tmp"
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder that is gone afterwards."""
+        with tempfile.TemporaryDirectory(dir=self.tmp, prefix="scratch-") as folder:
+            yield Path(folder)
 
     # ---- data sets
 

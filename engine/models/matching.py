@@ -37,8 +37,8 @@ class Targets:
         """Image and slot of every truth, two i64[P]."""
         image = np.repeat(np.arange(len(self.counts)), self.counts)
         slot = np.concatenate([np.arange(count) for count in self.counts])
-        image_, slot_ = torch.from_numpy(np.stack((image, slot))).to(self.labels.device, non_blocking=True)
-        return image_, slot_
+        both = torch.from_numpy(np.stack((image, slot))).to(self.labels.device, non_blocking=True)
+        return both[0], both[1]
 
     @cached_property
     def filled(self) -> Tensor:
@@ -126,11 +126,9 @@ def match(logits: Tensor, boxes: Tensor, targets: Targets, *, late: bool = False
 
 def unite(pairs: Pairs) -> Pairs:
     """One assignment for all sets: every query keeps the truth that it got in most sets (the lower one of equals)."""
-    image = pairs.image.expand_as(pairs.query)
-    rows = torch.stack((image, pairs.query, pairs.truth)).flatten(1).cpu().numpy()
-    (image_, query, truth), counts = np.unique(rows, axis=1, return_counts=True)
-    order = np.lexsort((truth, -counts, query, image_))
-    image_, query, truth = image_[order], query[order], truth[order]
-    first = np.ones(len(image_), bool)
-    first[1:] = (image_[1:] != image_[:-1]) | (query[1:] != query[:-1])
-    return Pairs.from_numpy(image_[first], query[None, first], truth[None, first], pairs.query.device)
+    all_pairs = torch.stack((pairs.image.expand_as(pairs.query), pairs.query, pairs.truth)).flatten(1).cpu().numpy()
+    distinct, counts = np.unique(all_pairs, axis=1, return_counts=True)
+    image, query, truth = distinct[:, np.lexsort((distinct[2], -counts, distinct[1], distinct[0]))]
+    first = np.ones(len(image), bool)
+    first[1:] = (image[1:] != image[:-1]) | (query[1:] != query[:-1])
+    return Pairs.from_numpy(image[first], query[None, first], truth[None, first], pairs.query.device)

@@ -31,6 +31,16 @@ def test_a_folder_with_content_is_never_overwritten(run):
         runs.create(run.folder, TrainConfig(data="set"))
 
 
+def test_a_run_that_failed_before_its_first_step_can_be_started_anew(run):
+    run.write_state(phase="failed")
+    again = runs.create(run.folder, TrainConfig(data="other", epochs=3))
+    assert again.config().data == "other" and again.state()["phase"] == "queued"
+    again.append_metrics({"step": 1})
+    again.write_state(phase="failed")
+    with pytest.raises(UserError):
+        runs.create(run.folder, TrainConfig(data="other", epochs=3))
+
+
 def test_a_dead_worker_reads_as_interrupted_even_when_its_number_is_reused(run):
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     started = psutil.Process(child.pid).create_time()

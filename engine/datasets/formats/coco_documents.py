@@ -122,7 +122,7 @@ def unite_categories(documents: list[Document]) -> tuple[tuple[str, ...], list[P
         if not document.categories and busy:
             problems.append(Problem("coco_no_categories", "warning", document.path, {"count": len(busy)}))
             for key in sorted(busy, key=lambda key: (isinstance(key, str), key)):
-                document.ids[key] = own.setdefault(f"class {key}", len(own))
+                document.ids[key] = own.setdefault(_clean(f"class {key}"), len(own))
     return tuple(own), problems
 
 
@@ -139,9 +139,13 @@ def _table(document: Document, problems: list[Problem]) -> dict[Key, tuple[str, 
             problems.append(Problem("coco_bad_category", "error", document.path, {"position": position + 1}))
             continue
         name = entry.get("name")
-        text = "".join(char if char.isprintable() else " " for char in str(name)).strip() if isinstance(name, str | int | float) else ""
-        table[key] = text or f"class {key}", str(entry.get("supercategory"))
+        text = _clean(name) if isinstance(name, str | int | float) else ""
+        table[key] = text or _clean(f"class {key}"), str(entry.get("supercategory"))
     return dict(sorted(table.items())) if all(isinstance(key, int) for key in table) else table
+
+
+def _clean(name: Any) -> str:
+    return "".join(char if char.isprintable() else " " for char in str(name)).strip()
 
 
 # ---- image files

@@ -22,7 +22,7 @@ class Affine(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.scale.to(x.dtype) + self.bias.to(x.dtype)
+        return (x * self.scale.to(x.dtype)).add_(self.bias.to(x.dtype))
 
 
 class Unit(nn.Module):

@@ -263,7 +263,7 @@ def make_anchors(sizes: tuple[tuple[int, int], ...]) -> tuple[np.ndarray, np.nda
     Unusable ones are those close to the border of a large map; their logits are infinite.
     """
     boxes = np.concatenate([_level_boxes(height, width, 0.05 * 2**level) for level, (height, width) in enumerate(sizes)])
-    valid = ((boxes > 0.01) & (boxes < 0.99)).all(1, keepdims=True)
+    valid = np.logical_and.reduce((boxes > 0.01) & (boxes < 0.99), axis=1, keepdims=True)
     logits = np.where(valid, np.log(boxes / (1 - boxes)), np.inf)
     return logits.astype(np.float32), None if valid.all() else valid
 

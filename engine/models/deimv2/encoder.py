@@ -129,9 +129,9 @@ class MapAttention(nn.Module):
         self.layers = nn.ModuleList([EncoderLayer(config.hidden, config.encoder_feedforward, config.heads)])
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[2:]
+        dim, height, width = (int(side) for side in x.shape[1:])
         tokens = x.flatten(2).transpose(1, 2)
-        position = torch.from_numpy(position_table(int(height), int(width), x.shape[1])).to(x.device)
+        position = torch.from_numpy(position_table(height, width, dim)).to(x.device)
         for layer in self.layers:
             tokens = layer(tokens, position)
         return tokens.transpose(1, 2).unflatten(2, (height, width))

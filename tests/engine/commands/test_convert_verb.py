@@ -40,7 +40,7 @@ def test_the_summary_can_be_json(tmp_path, yolo_folder, capsys):
 def test_what_the_user_can_mend_ends_with_two_and_one_message(tmp_path, yolo_folder, capsys, arguments, words):
     root = yolo_folder()
     try:
-        code = main([argument.format(here=tmp_path, root=root, out=tmp_path / "out") for argument in arguments] + ["--lang", "en"])
+        code = main(["convert"] + [argument.format(here=tmp_path, root=root, out=tmp_path / "out") for argument in arguments] + ["--lang", "en"])
     except SystemExit as stop:
         code = stop.code
     printed = capsys.readouterr()

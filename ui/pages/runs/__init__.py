@@ -89,7 +89,7 @@ def _layout() -> Parts:
         listing = gr.HTML(js_on_load=TABLE_JS, elem_id="lb-runs-table", min_height=160, **PLAIN)
         start = gr.Button(label("runs.start"), variant="primary", visible=False, elem_id="lb-runs-start", elem_classes="lb-lone-button")
         with gr.Column(visible=False, elem_id="lb-runs-compare", elem_classes="lb-page") as compare:
-            metric = gr.Radio([(name, name) if name != "loss" else (label("loss.total"), name) for name in COMPARED], value=COMPARED[0],
+            metric = gr.Radio([(name, name) if name != "loss" else (label("runs.loss"), name) for name in COMPARED], value=COMPARED[0],
                               show_label=False, container=False, elem_id="lb-runs-metric")
             plot = plots.line_plot("compare", "epoch")
             difference = gr.HTML(js_on_load=None, elem_id="lb-runs-difference", **PLAIN)

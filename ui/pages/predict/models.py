@@ -1,0 +1,103 @@
+"""Which models can predict, and the two that were used last, ready to go."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.types import UserError
+from engine.workspace import Workspace, slug
+from ui.i18n import t
+from ui.pages.train import words
+from ui.pages.train.data import WEIGHT_SUFFIXES, weights_files
+
+if TYPE_CHECKING:
+    from engine.predict import Predictor
+
+KEPT = 2
+MAX_WEIGHTS_NAME = 60
+
+
+class Predictors:
+    """The last few loaded models. A file that changed on disk is loaded again."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self.kept = kept
+        self._lock = threading.Lock()
+        self._loaded: OrderedDict[tuple[Any, ...], Predictor] = OrderedDict()
+
+    def __call__(self, file: Path, model: str | None = None) -> Predictor:
+        """Raises UserError for a file that cannot be loaded. The first call loads torch."""
+        from engine.predict import load
+
+        key = (str(file), file.stat().st_mtime_ns if file.is_file() else 0, model)
+        with self._lock:
+            if key not in self._loaded:
+                self._loaded[key] = load(file, model)
+                while len(self._loaded) > self.kept:
+                    self._loaded.popitem(last=False)
+            self._loaded.move_to_end(key)
+            return self._loaded[key]
+
+
+predictors = Predictors()
+
+
+def choices(workspace: Workspace, language: str) -> list[tuple[str, str]]:
+    """(name, id) of every run with weights and every file in workspace/weights, newest run first."""
+    found = weights_files(workspace)
+    runs = sorted((key for key in found if key.startswith("runs/")), reverse=True)
+    files = [key for key in found if key.startswith("weights/")]
+    return [(_run_name(key, language), key) for key in runs] + [(key.partition("/")[2], key) for key in files]
+
+
+def _run_name(key: str, language: str) -> str:
+    run = key.partition("/")[2]
+    name = words.name_of(run)
+    return name if name == run else f"{name} · {run[4:6]}-{run[6:8]} {run[9:11]}:{run[11:13]}"
+
+
+def pick(found: list[tuple[str, str]], run: str | None, now: str | None = None) -> str | None:
+    """What is chosen now when it is still there, else the header's run, else the first."""
+    keys = [key for _, key in found]
+    for wanted in (now, f"runs/{run}"):
+        if wanted in keys:
+            return wanted
+    return keys[0] if keys else None
+
+
+def file_of(workspace: Workspace, chosen: str | None) -> Path:
+    """The weights behind an id, or behind a run's bare name. Raises UserError for one that is not there."""
+    found = weights_files(workspace)
+    for key in (chosen, f"runs/{chosen}", f"weights/{chosen}"):
+        if key in found:
+            return found[key]
+    raise UserError("model_gone", name=str(chosen or "–")[:80], known=", ".join(list(found)[:20]) or "–")
+
+
+def add_weights(workspace: Workspace, upload: str) -> str:
+    """Copies an uploaded weights file into the workspace and returns its id. Raises UserError for another kind of file."""
+    source = Path(upload)
+    suffix = source.suffix.lower()
+    if suffix not in WEIGHT_SUFFIXES:
+        raise UserError("weights_suffix", name=source.name, known=", ".join(WEIGHT_SUFFIXES))
+    stem, number = slug(source.stem)[:MAX_WEIGHTS_NAME] or "weights", 1
+    target = workspace.weights / f"{stem}{suffix}"
+    while target.exists():
+        number += 1
+        target = workspace.weights / f"{stem}-{number}{suffix}"
+    part = target.with_name(f".{target.name}.part")
+    part.write_bytes(source.read_bytes())
+    part.replace(target)
+    return f"weights/{target.name}"
+
+
+def needs_name(chosen: str | None) -> bool:
+    """A bare weights file may not say which model it belongs to."""
+    return bool(chosen) and str(chosen).startswith("weights/")
+
+
+def empty_text(language: str) -> str:
+    return t("predict.no_model", language)
