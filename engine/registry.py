@@ -12,11 +12,11 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """Collects what the modules of `package` list in a module-level tuple called `attribute`.
 
-    Entries need a `name`. The walk happens on first use, so importing a registry costs nothing.
+    Entries need a `name`. `skip` names modules that are shared parts, not entries. The walk happens on first use, so importing a registry costs nothing.
     """
 
-    def __init__(self, package: str, attribute: str, kind: str) -> None:
-        self.package, self.attribute, self.kind = package, attribute, kind
+    def __init__(self, package: str, attribute: str, kind: str, *, skip: tuple[str, ...] = ()) -> None:
+        self.package, self.attribute, self.kind, self.skip = package, attribute, kind, skip
         self._entries: dict[str, T] | None = None
 
     def entries(self) -> dict[str, T]:
@@ -24,6 +24,8 @@ class Registry(Generic[T]):
             root = importlib.import_module(self.package)
             found: dict[str, T] = {}
             for module_info in sorted(pkgutil.iter_modules(root.__path__), key=lambda m: m.name):
+                if module_info.name in self.skip:
+                    continue
                 module = importlib.import_module(f"{self.package}.{module_info.name}")
                 entry: Any
                 for entry in getattr(module, self.attribute, ()):

@@ -15,8 +15,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from engine.datasets import source, store
+from engine.datasets import source
 from engine.datasets.archive import Progress
+from engine.datasets.faults import writing
 from engine.datasets.store import Dataset
 from engine.types import Problem, Reading, UserError
 
@@ -103,12 +104,13 @@ class Workspace:
         problems: list[Problem] = []
         with tempfile.TemporaryDirectory(dir=self.tmp, prefix="import-") as scratch, \
                 source.opened(kept, Path(scratch), problems=problems, progress=progress) as root:
-            format_name, evidence, reading = store.identify(root, source_format)
+            chosen, evidence = source.recognise(root, source_format)
+            reading = chosen.read(root)
             reading = Reading(reading.classes, chain(problems, reading.items), reading.task)
             unpacked = Path(scratch).resolve() in root.resolve().parents
             dataset = Dataset.create(self._free("datasets", name), name.strip() or kept.stem, reading, progress,
-                                     images="link" if unpacked else "copy", format_name=format_name)
-        report = Import(dataset.id, dataset.name, format_name, evidence, dataset.task, dataset.classes, dataset.counts(), dataset.problems(),
+                                     images="link" if unpacked else "copy", format_name=chosen.name)
+        report = Import(dataset.id, dataset.name, chosen.name, evidence, dataset.task, dataset.classes, dataset.counts(), dataset.problems(),
                         kept if kept.parent == self.uploads else None)
         return dataset, report
 
@@ -168,13 +170,17 @@ class Workspace:
                 number += 1
 
     def _keep(self, file: Path) -> Path:
-        """A single uploaded file is copied into uploads/, unless it lies there or beside what it names (a label file)."""
+        """A single uploaded file goes into uploads/, unless it lies there or beside what it names (a label file)."""
         if not file.exists():
             raise UserError("path_missing", path=file.name or str(file))
         if file.is_dir() or file.resolve().parent == self.uploads or file.suffix.lower() in source.label_file_suffixes():
             return file
         target = self.uploads / f"{slug(file.stem) or 'upload'}-{uuid.uuid4().hex[:8]}{file.suffix.lower()[:12]}"
-        shutil.copyfile(file, target)
+        with writing(target):
+            try:
+                target.hardlink_to(file)
+            except OSError:  # another disk, or one without links
+                shutil.copyfile(file, target)
         return target
 
 

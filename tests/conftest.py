@@ -42,7 +42,8 @@ def yolo_folder(tmp_path: Path) -> Callable[..., Path]:
     """Makes a YOLO data set: {split: {stem: label text, bytes or None for no label file}}."""
     def make(splits: dict[str, dict[str, str | bytes | None]] | None = None, yaml: str | None = "", name: str = "yolo") -> Path:
         root = tmp_path / name
-        splits = splits if splits is not None else {"train": {"a": "0 0.5 0.5 0.5 0.5\n1 0.25 0.25 0.25 0.25\n", "b": ""}, "valid": {"c": "1 0.5 0.5 0.25 0.5\n"}}
+        splits = splits if splits is not None else {"train": {"a": "0 0.5 0.5 0.5 0.5\n1 0.25 0.25 0.25 0.25\n", "b": ""},
+            "valid": {"c": "1 0.5 0.5 0.25 0.5\n"}}
         for number, (split, labels) in enumerate(splits.items()):
             for position, (stem, text) in enumerate(labels.items()):
                 write_picture(root / split / "images" / f"{stem}.png", seed=100 * number + position)

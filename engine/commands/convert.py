@@ -15,9 +15,10 @@ from engine.types import Problem, UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    writable = [name for name, entry in formats.entries().items() if entry.write is not None]
     parser.add_argument("src", metavar="SRC", type=Path, help=text("cli.convert.src"))
     parser.add_argument("out", metavar="OUT", type=Path, help=text("cli.convert.out"))
-    parser.add_argument("--to", required=True, metavar="FORMAT", help=text("cli.convert.to", known=", ".join(formats.names())))
+    parser.add_argument("--to", required=True, metavar="FORMAT", help=text("cli.convert.to", known=", ".join(writable)))
     parser.add_argument("--from", dest="source_format", metavar="FORMAT", help=text("cli.convert.from"))
     parser.add_argument("--split", metavar="train=0.8,valid=0.2", help=text("cli.convert.split"))
     parser.add_argument("--images", choices=("copy", "link", "none"), default="copy", help=text("cli.convert.images"))

@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from engine.datasets import archive_names
+from engine.datasets.faults import printable
 from engine.datasets.zip_directory import check_directory
 from engine.types import Problem, UserError
 
 Progress = Callable[[float], None]
 MAX_TOTAL_BYTES = 1 << 40
 MAX_FILE_BYTES = 8 << 30
-MAX_FILES = 1_000_000
+MAX_FILES = 500_000
 MAX_RATIO = 100  # unpacked : packed, asked for once RATIO_FLOOR is reached; labels shrink about 10 times, images hardly
 RATIO_FLOOR = 100 << 20
 MAX_HEADER_BYTES = 1 << 20  # of one tar header; long names fit, bombs do not
@@ -94,8 +95,7 @@ class _Writer:
         self.free = shutil.disk_usage(self.stage).free - SPARE_BYTES
 
     def note(self, code: str, severity: str, name: str, **values: Any) -> None:
-        shown = "".join(char if char.isprintable() else "?" for char in name[:300])
-        self.problems.append(Problem(code, severity, shown, values))  # type: ignore[arg-type]
+        self.problems.append(Problem(code, severity, printable(name[:300]), values))  # type: ignore[arg-type]
 
     def check(self, total: int, largest: int, files: int) -> None:
         """Raises UserError when so many bytes or files are more than one archive may hold, or than the disk has."""
@@ -176,7 +176,8 @@ def _unpack_zip(archive: Path, writer: _Writer) -> None:
         for number, entry in enumerate(entries):
             raw = archive_names.raw_zip_name(entry)
             name = archive_names.unicode_path(entry) or (raw.decode(encoding, "replace") if raw else entry.orig_filename)
-            path = writer.admit(name, entry.external_attr >> 16 if entry.create_system == 3 else 0)
+            mode = entry.external_attr >> 16
+            path = writer.admit(name, mode if entry.create_system == 3 or stat.S_ISLNK(mode) else 0)
             if path and not entry.is_dir() and not name.endswith(("/", "\\")):
                 _unpack_entry(source, entry, writer, path)
             if number % 100 == 0:
@@ -205,10 +206,10 @@ def _check_entries(entries: list[zipfile.ZipInfo], archive: Path) -> None:
         if entry.flag_bits & 1:
             raise UserError("archive_encrypted", name=archive.name)
         if entry.header_offset < end:
-            raise UserError("archive_overlap", name=archive.name, entry=entry.filename[:200])
+            raise UserError("archive_overlap", name=archive.name, entry=printable(entry.filename[:200]))
         end = entry.header_offset + 30 + entry.compress_size
         if entry.compress_size > entry.file_size + entry.file_size // 100 + 4096:
-            values = {"entry": entry.filename[:200], "packed": entry.compress_size, "size": entry.file_size}
+            values = {"entry": printable(entry.filename[:200]), "packed": entry.compress_size, "size": entry.file_size}
             raise UserError("archive_lying_size", name=archive.name, **values)
 
 
@@ -250,7 +251,13 @@ def _unpack_tar(archive: Path, writer: _Writer) -> None:
     opener = next((opener for magic, opener in PACKERS.items() if head.startswith(magic)), None)
     with (opener(archive) if opener else archive.open("rb")) as packed:
         bounded: Any = _Bounded(packed, writer)
-        with tarfile.open(fileobj=bounded, mode="r:", errors="surrogateescape") as source:
+        try:
+            source = tarfile.open(fileobj=bounded, mode="r:", errors="surrogateescape")  # noqa: SIM115 - entered below
+        except tarfile.ReadError as error:
+            if opener is None:
+                raise
+            raise UserError("archive_unsupported", name=archive.name, kind=f"{opener.__module__} without tar") from error
+        with source:
             for number, member in enumerate(_members(source)):
                 _unpack_member(source, member, writer, number)
 

@@ -73,8 +73,8 @@ def load(src: Path, scratch: Path, *, problems: list[Problem] | None = None) -> 
         return store.Dataset(src).collection()
     found = problems if problems is not None else []
     with source.opened(Path(src), scratch, problems=found) as root:
-        name, _, reading = store.identify(root)
-        collection = collect(reading, name, found)
+        chosen, _ = source.recognise(root)
+        collection = collect(chosen.read(root), chosen.name, found)
         found[:] = collection.problems
     if not collection.samples:
         raise UserError("dataset_without_images", name=Path(src).name, problems=len(collection.problems))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.datasets import source, store
+from engine.datasets import source
 from engine.datasets.collection import check_fractions, collect, with_splits
+from engine.datasets.faults import writing
 from engine.datasets.formats import ImagePolicy, formats
 from engine.types import Instances, Problem, Reading, Sample, Tags, UserError
 
@@ -57,7 +57,8 @@ def convert(src: Path, out: Path, *, to: str, source_format: str | None = None, 
     summary = Summary("", to, out, problems=problems if problems is not None else [])
     _check_out(src, out)
     with source.opened(src, problems=summary.problems) as root:
-        summary.format_from, _, reading = store.identify(root, source_format)
+        chosen, _ = source.recognise(root, source_format)
+        summary.format_from, reading = chosen.name, chosen.read(root)
         if split is not None:
             reading = _dealt(reading, split)
         summary.classes = reading.classes
@@ -106,7 +107,7 @@ def _check_out(src: Path, out: Path) -> None:
 def _staged(out: Path) -> Iterator[Path]:
     """A folder to write into that becomes `out` at the end, or vanishes. Inside `out` where that exists: it may be a mount point."""
     there = out.exists()
-    try:
+    with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         stage = (out if there else out.parent) / f".partial-{uuid.uuid4().hex}"
         stage.mkdir()
@@ -124,7 +125,3 @@ def _staged(out: Path) -> Iterator[Path]:
             raise
         finally:
             shutil.rmtree(stage, ignore_errors=True)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError("no_space_to_write", path=out.name) from error
-        raise UserError("cannot_write", path=out.name, reason=error.strerror or str(error)) from error

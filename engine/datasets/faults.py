@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from engine.messages import text
 from engine.types import Problem, Severity, UserError
@@ -13,6 +17,20 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 def problem_of(error: UserError, where: str, severity: Severity = "error") -> Problem:
     """An error that costs one file, not the whole; the catalogue holds its texts under both names."""
     return Problem(error.key, severity, where, error.values)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns what a disk can do wrong while `path` is written into a UserError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError("no_space_to_write", path=path.name) from error
+        raise UserError("cannot_write", path=path.name, reason=error.strerror or str(error)) from error
+    except sqlite3.OperationalError as error:
+        full = "full" in str(error)
+        raise UserError("no_space_to_write" if full else "cannot_write", path=path.name, reason=str(error)) from error
 
 
 def counted(problems: Iterable[Problem]) -> dict[Severity, int]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from engine.datasets.faults import printable
 from engine.types import UserError
 
 MAX_BYTES = 1 << 20
@@ -26,7 +27,7 @@ def parse(data: bytes, name: str) -> Plain:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise UserError("yaml_damaged", where=where, reason=str(getattr(error, "problem", None) or error)[:200]) from error
+        raise UserError("yaml_damaged", where=where, reason=printable(str(getattr(error, "problem", None) or error)[:200])) from error
     except UnicodeDecodeError as error:
         raise UserError("yaml_damaged", where=name, reason=str(error)[:200]) from error
 

@@ -29,7 +29,7 @@ def opened(src: Path, scratch: Path | None = None, *, problems: list[Problem] | 
     if not src.exists():
         raise UserError("path_missing", path=src.name or str(src))
     if src.is_dir() or (src.suffix.lower() in label_file_suffixes() and archive.kind_of(src) is None):
-        yield src
+        yield unwrapped(src) if src.is_dir() else src
         return
     own = Path(tempfile.mkdtemp(prefix="lightbox-")) if scratch is None else scratch
     try:

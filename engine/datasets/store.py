@@ -9,7 +9,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -17,10 +17,10 @@ from typing import Any
 
 from PIL import Image
 
-from engine.datasets import source
 from engine.datasets import store_rows as rows
 from engine.datasets.archive import Progress
 from engine.datasets.collection import Collection
+from engine.datasets.faults import writing
 from engine.datasets.formats import ImagePolicy
 from engine.datasets.images import open_image, resize
 from engine.datasets.store_import import fill
@@ -49,14 +49,6 @@ def is_dataset(folder: Path) -> bool:
     return (Path(folder) / FILE).is_file()
 
 
-def identify(root: Path, format_name: str | None = None) -> tuple[str, str, Reading]:
-    """(format, evidence, stream) of a stored data set or of a folder in any known format. Raises UserError."""
-    if format_name is None and is_dataset(root):
-        return "lightbox", FILE, Dataset(root).reading()
-    chosen, evidence = source.recognise(root, format_name)
-    return chosen.name, evidence, chosen.read(root)
-
-
 class Dataset:
     """A stored data set. Every call opens its own connection, so any thread may use the same object."""
 
@@ -75,14 +67,15 @@ class Dataset:
                images: ImagePolicy = "copy", format_name: str = "") -> Dataset:
         """Fills a hidden folder beside `folder` and renames it at the end: a half import is never seen, nor left behind."""
         stage = folder.parent / f".partial-{uuid.uuid4().hex}"
-        (stage / "images").mkdir(parents=True)
-        try:
-            fill(stage / FILE, name, content, progress or (lambda share: None), images, format_name)
-            if folder.exists():
-                folder.rmdir()
-            stage.rename(folder)
-        finally:
-            shutil.rmtree(stage, ignore_errors=True)
+        with writing(folder):
+            try:
+                (stage / "images").mkdir(parents=True)
+                fill(stage / FILE, name, content, progress or (lambda share: None), images, format_name)
+                if folder.exists():
+                    folder.rmdir()
+                stage.rename(folder)
+            finally:
+                shutil.rmtree(stage, ignore_errors=True)
         return cls(folder)
 
     # ---- facts
@@ -118,8 +111,8 @@ class Dataset:
             if known and (cached := json.loads(known[0]))["revision"] == revision:
                 return cached["counts"]
             counts = _counted(connection)
-            value = json.dumps({"revision": revision, "counts": counts})
-            connection.execute("INSERT OR REPLACE INTO meta VALUES ('counts', ?)", (value,))
+            with suppress(sqlite3.OperationalError):  # a data set that may only be read is counted every time
+                connection.execute("INSERT OR REPLACE INTO meta VALUES ('counts', ?)", (json.dumps({"revision": revision, "counts": counts}),))
             return counts
 
     def problems(self) -> list[Problem]:

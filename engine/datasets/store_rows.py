@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -46,7 +47,10 @@ def state_of(labels: Labels | None) -> str:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=30)
+    if os.access(path.parent, os.W_OK):
+        connection = sqlite3.connect(path, timeout=30)
+    else:  # the write-ahead log needs a file of its own beside the database
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection

@@ -19,6 +19,7 @@ from engine.datasets.images import is_image
 from engine.types import Problem, UserError
 
 MAX_DEPTH = 32
+MAX_FOLDERS = 100_000
 JUNK = frozenset(("__macosx", ".ds_store", "thumbs.db", "desktop.ini", "@eadir", ".git", ".ipynb_checkpoints", "__pycache__"))
 SPLIT_WORDS = {
     "train": "train", "training": "train", "trainset": "train", "trn": "train", "训练": "train", "訓練": "train", "训练集": "train",
@@ -146,10 +147,13 @@ class Tree:
         return None if found is None else f"{parent}/{found}" if parent else found
 
     def walk(self, relative: str = "") -> Iterator[tuple[str, Folder]]:
-        """`relative` and every folder below it, parents first."""
-        waiting = [relative]
+        """`relative` and every folder below it, parents first. Raises UserError when that is no data set but half a disk."""
+        waiting, seen = [relative], 0
         while waiting:
             here = waiting.pop()
+            seen += 1
+            if seen > MAX_FOLDERS:
+                raise UserError("too_many_folders", path=Path(self.root).name, limit=MAX_FOLDERS)
             folder = self.folder(here)
             yield here, folder
             waiting += [f"{here}/{name}" if here else name for name in reversed(folder.folders)]

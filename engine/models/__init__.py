@@ -50,7 +50,9 @@ class ModelSpec:
     capacity: int = 300
 
 
-models: Registry[ModelSpec] = Registry("engine.models", "MODELS", "model")
+SHARED = ("backbones", "deformable_attention", "matching", "network")  # parts of networks: they load torch and list nothing
+
+models: Registry[ModelSpec] = Registry("engine.models", "MODELS", "model", skip=SHARED)
 
 
 def create(name: str, num_classes: int, **options: Any) -> nn.Module:

@@ -117,7 +117,8 @@ def test_what_a_killed_process_left_is_cleaned_but_not_what_one_is_doing(workspa
     assert list(workspace.tmp.iterdir()) == []
 
 
-@pytest.mark.parametrize(("name", "wanted"), [("Scissors & 手术 (2)", "Scissors-手术-2"), ("../../etc", "etc"), ("???", ""), ("a" * 100, "a" * 60), ("Été", "Été")])
+@pytest.mark.parametrize(("name", "wanted"), [("Scissors & 手术 (2)", "Scissors-手术-2"), ("../../etc", "etc"), ("???", ""), ("a" * 100, "a" * 60),
+    ("Été", "Été")])
 def test_slugs_keep_letters_of_every_script(name, wanted):
     assert slug(name) == wanted
 

@@ -20,7 +20,7 @@ from ui.pages.data.words import counts_in_words, health
 from ui.progress import Work
 from ui.selection import App, choose_dataset, choose_run, go_to
 
-SAMPLE_IMAGES, SAMPLE_SEED = 60, 0
+SAMPLE_IMAGES, SAMPLE_SEED = 120, 0
 LATEST = 3
 DOORS = (("sample", "primary"), ("folder", "secondary"), ("model", "secondary"))
 OPEN_JS = """

@@ -141,7 +141,8 @@ def _finite(bbox: Any) -> bool:
 def _short(value: Any) -> str:
     """The start of any JSON value as people may see it, without writing out a huge one."""
     if isinstance(value, list):
-        return "[" + ", ".join(_short(item) for item in value[:4]) + (", ..." if len(value) > 4 else "") + "]"
+        shown = ("[...]" if isinstance(item, list) else _short(item) for item in value[:4])
+        return "[" + ", ".join(shown) + (", ..." if len(value) > 4 else "") + "]"
     if isinstance(value, dict):
         return "{...}"
     if isinstance(value, int) and abs(value) > 10**18:

@@ -27,14 +27,16 @@ def test_problems_go_to_stderr_with_file_and_line(tmp_path, yolo_folder, capsys)
 
 
 def test_the_summary_can_be_json(tmp_path, yolo_folder, capsys):
-    assert main(["convert", str(yolo_folder()), str(tmp_path / "out"), "--to", "yolo", "--json", "--images", "none", "--split", "train=0.5,val=0.5"]) == 0
+    assert main(["convert", str(yolo_folder()), str(tmp_path / "out"), "--to", "yolo", "--json", "--images", "none", "--split",
+        "train=0.5,val=0.5"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["images"] == 3
     assert set(told["splits"]) == {"train", "valid"}
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (["{here}/gone", "{out}", "--to", "coco"], "gone"), (["{root}", "{root}", "--to", "coco"], "not empty"), (["{root}", "{out}", "--to", "png"], "png"),
+    (["{here}/gone", "{out}", "--to", "coco"], "gone"), (["{root}", "{root}", "--to", "coco"], "not empty"), (["{root}", "{out}", "--to", "png"],
+    "png"),
     (["{root}", "{out}", "--to", "coco", "--split", "train=x"], "train=x"), (["{root}", "{out}", "--to", "coco", "--from", "coco"], "coco"),
     (["{root}", "{out}"], "--to"), (["{root}", "{out}", "--to", "coco", "--images", "move"], "move")])
 def test_what_the_user_can_mend_ends_with_two_and_one_message(tmp_path, yolo_folder, capsys, arguments, words):

@@ -1,3 +1,4 @@
+import gzip
 import io
 import os
 import stat
@@ -5,6 +6,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from pathlib import PurePosixPath
 
 import pytest
 
@@ -61,7 +63,8 @@ def test_every_kind_is_told_by_content_and_unpacked_whole(tmp_path, kind):
     assert inside(tmp_path / "out") == FILES
 
 
-@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/evil", "C:\\evil", "\\\\host\\share\\evil", "..\\evil", "a/" * 40 + "evil", "x" * 5000, ("x" * 150 + "/") * 20 + "evil"])
+@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/evil", "C:\\evil", "\\\\host\\share\\evil", "..\\evil", "a/" * 40 + "evil",
+    "x" * 5000, ("x" * 150 + "/") * 20 + "evil"])
 @pytest.mark.parametrize("pack", [zipped, tarred])
 def test_names_that_lead_outside_are_left_out_and_named(tmp_path, name, pack):
     folder = tmp_path / "in"
@@ -107,7 +110,8 @@ def test_a_bomb_is_refused_by_its_claims_before_a_byte_is_written(tmp_path, monk
 def test_a_tar_bomb_is_stopped_while_it_unfolds(tmp_path, monkeypatch, mode):
     monkeypatch.setattr(archive, "RATIO_FLOOR", 1 << 20)
     monkeypatch.setattr(archive, "MAX_RATIO", 10)
-    assert refused(tarred(tmp_path / "a.tar", {f"{number}.bin": bytes(300_000) for number in range(10)}, mode), tmp_path / "out") == "archive_too_large"
+    assert refused(tarred(tmp_path / "a.tar", {f"{number}.bin": bytes(300_000) for number in range(10)}, mode),
+        tmp_path / "out") == "archive_too_large"
 
 
 def test_a_tar_header_that_wants_all_memory_is_refused(tmp_path):
@@ -170,6 +174,11 @@ def test_encrypted_empty_torn_and_foreign_archives_are_refused_with_the_reason(t
     for key, content in cases.items():
         (tmp_path / "case.zip").write_bytes(content)
         assert refused(tmp_path / "case.zip", tmp_path / "out") == key
+
+
+def test_a_packed_file_that_is_no_tar_is_told_so(tmp_path):
+    (tmp_path / "labels.json.gz").write_bytes(gzip.compress(b"{}" * 2000))
+    assert refused(tmp_path / "labels.json.gz", tmp_path / "out") == "archive_unsupported"
 
 
 def test_every_truncation_of_an_archive_is_refused_or_reported(tmp_path):
@@ -243,8 +252,8 @@ def test_names_that_some_system_cannot_hold_are_repaired_and_keep_their_stem(tmp
     problems = unpack(zipped(tmp_path / "a.zip", files), tmp_path / "out")
     found = inside(tmp_path / "out")
     assert len(found) == len(files)
-    assert {os.path.splitext(os.path.basename(path))[0] for path in found if path.startswith("images")} \
-        == {os.path.splitext(os.path.basename(path))[0] for path in found if path.startswith("labels")}
+    assert {PurePosixPath(path).stem for path in found if path.startswith("images")} \
+        == {PurePosixPath(path).stem for path in found if path.startswith("labels")}
     assert set(codes(problems)) == {"archive_renamed"}
     assert not any(set('<>:"|?*\n') & set(path) or len(path.encode()) > 230 for path in found)
 

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 from pycocotools.coco import COCO
@@ -11,6 +12,7 @@ from pycocotools.coco import COCO
 from engine.datasets import convert as module
 from engine.datasets.collection import load
 from engine.datasets.convert import convert
+from engine.datasets.outlines import area_of
 from engine.datasets.store import Dataset
 from engine.types import UserError
 
@@ -35,7 +37,8 @@ def test_the_tutorials_folder_becomes_the_tutorials_tree(tmp_path, yolo_folder):
     assert (summary.images, summary.boxes, summary.splits) == (4, 2, {"train": 2, "valid": 1, "test": 1})
     document = json.loads((tmp_path / "dataset/train/_annotations.coco.json").read_text())
     assert document["categories"] == [{"id": 0, "name": "cat", "supercategory": "object"}, {"id": 1, "name": "dog", "supercategory": "object"}]
-    assert document["annotations"] == [{"id": 1, "image_id": 1, "category_id": 0, "bbox": [16, 12, 32, 24], "area": 768, "iscrowd": 0, "segmentation": []}]
+    assert document["annotations"] == [{"id": 1, "image_id": 1, "category_id": 0, "bbox": [16, 12, 32, 24], "area": 768, "iscrowd": 0,
+        "segmentation": []}]
 
 
 def test_only_splits_that_the_source_has_are_written(tmp_path, yolo_folder):
@@ -76,6 +79,20 @@ def test_odd_reference_sets_convert_and_load_in_the_oracle(reference, tmp_path, 
             assert document.annToMask(annotation).shape == (image["height"], image["width"])
 
 
+def test_masks_and_crowds_become_outlines_in_yolo(reference, tmp_path):
+    summary = convert(reference / "data/formats/annotations/derived_coco_rle_iscrowd", tmp_path / "yolo", to="yolo")
+    crowds = sum(problem.values["count"] for problem in summary.problems if problem.code == "crowd_left_out")
+    again = convert(tmp_path / "yolo", tmp_path / "coco", to="coco")
+    assert again.boxes == summary.boxes - crowds > 50
+    before = load(reference / "data/formats/annotations/derived_coco_rle_iscrowd", tmp_path / "s")
+    after = load(tmp_path / "coco", tmp_path / "s")
+    areas = [sum(area_of(shape, box) for sample in loaded.samples for shape, box, crowd in zip(
+        sample.labels.shapes, sample.labels.boxes, sample.labels.crowd if sample.labels.crowd is not None else [False] * len(sample.labels),
+        strict=True)
+        if not crowd) for loaded in (before, after)]
+    assert areas[1] == pytest.approx(areas[0], rel=0.05)
+
+
 def test_an_archive_converts_and_its_problems_are_reported(tmp_path, yolo_folder):
     with tarfile.open(tmp_path / "set.tgz", "w:gz") as target:
         target.add(yolo_folder(), "set")
@@ -114,7 +131,8 @@ def test_a_target_that_holds_something_or_lies_in_the_source_is_left_alone(tmp_p
 
 
 @pytest.mark.parametrize("exists", [False, True])
-@pytest.mark.parametrize("failure", [UserError("dataset_without_images", name="x", problems=0), KeyboardInterrupt(), OSError(28, "No space left on device")])
+@pytest.mark.parametrize("failure", [UserError("dataset_without_images", name="x", problems=0), KeyboardInterrupt(), OSError(28,
+    "No space left on device")])
 def test_a_failure_leaves_nothing_half_written(tmp_path, yolo_folder, monkeypatch, exists, failure):
     root, out = yolo_folder(), tmp_path / "deep" / "out"
     if exists:
@@ -169,5 +187,5 @@ def test_nothing_is_asked_of_the_network_and_torch_is_never_loaded(tmp_path, yol
             f"assert main(['convert', {str(yolo_folder())!r}, {str(tmp_path / 'out')!r}, '--to', 'coco']) == 0\n"
             "from engine.datasets import health, store; import engine.workspace\n"
             "assert not {'torch', 'gradio', 'timm'} & set(sys.modules)")
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=os.getcwd(), capture_output=True)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path.cwd(), capture_output=True)
     shutil.rmtree(tmp_path / "out")

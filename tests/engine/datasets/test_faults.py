@@ -16,7 +16,8 @@ FILES = [*(ENGINE / "datasets").glob("*.py"), *(ENGINE / "datasets/formats").glo
          ENGINE / "commands/convert.py", ENGINE / "commands/check.py"]
 SOURCE = "\n".join(path.read_text(encoding="utf-8") for path in FILES)
 ERRORS = set(re.findall(r'UserError\(\s*"([a-z_0-9]+)"', SOURCE)) | {"archive_unsupported", "dataset_newer", "dataset_damaged"}
-PROBLEMS = set(re.findall(r'(?:Problem|fault|note)\(\s*"([a-z_0-9]+)"', SOURCE)) | set(re.findall(r'(?:code = |else )"((?:coco|yaml|archive)_[a-z_]+)"', SOURCE)) \
+PROBLEMS = set(re.findall(r'(?:Problem|fault|note)\(\s*"([a-z_0-9]+)"',
+    SOURCE)) | set(re.findall(r'(?:code = |else )"((?:coco|yaml|archive)_[a-z_]+)"', SOURCE)) \
     | {"image_damaged", "image_empty", "image_too_large", "not_an_image", "file_too_large"}
 
 
@@ -34,7 +35,8 @@ def test_every_fault_has_a_text_and_a_remedy_in_every_language(key):
 
 
 def test_lines_are_grouped_capped_and_end_with_the_remedy():
-    problems = [Problem("label_duplicate", "warning", f"a.txt:{number}") for number in range(30)] + [Problem("image_empty", "error", "x\x1b[2J\n.png")]
+    problems = [Problem("label_duplicate", "warning", f"a.txt:{number}") for number in range(30)] + [Problem("image_empty", "error",
+        "x\x1b[2J\n.png")]
     told = list(lines(problems, "en", cap=3))
     assert told[0].startswith("error: x\\x1b[2J\\x0a.png: ")
     assert len([line for line in told if "a.txt" in line]) == 3

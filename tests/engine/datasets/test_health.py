@@ -11,7 +11,8 @@ def codes(report):
 
 def test_a_sound_data_set_gets_nothing_worse_than_notes(yolo_folder, tmp_path):
     line = "0 .5 .5 .2 .2\n1 .3 .3 .2 .2\n"
-    report = check(load(yolo_folder({"train": {str(n): line for n in range(12)}, "valid": {f"v{n}": line for n in range(3)}}), tmp_path / "s"), decode=True)
+    report = check(load(yolo_folder({"train": {str(n): line for n in range(12)}, "valid": {f"v{n}": line for n in range(3)}}), tmp_path / "s"),
+        decode=True)
     assert report.problems == []
     assert report.as_dict()["splits"]["valid"] == {"images": 3, "boxes": 6, "unlabeled": 0, "classes": {"cat": 3, "dog": 3}}
     assert set(report.as_dict()) == {"format", "task", "classes", "splits", "problems"}
@@ -48,7 +49,8 @@ def test_boxes_outside_without_area_and_tiny_are_counted(picture, tmp_path):
 def test_imbalance_is_noted(picture, tmp_path):
     image = picture(tmp_path / "x.png")
     labels = Instances(np.tile([0, 0, 20, 20], (101, 1)), [0] * 100 + [1])
-    found = {problem.code: problem.values for problem in check(Collection(("a", "b"), [Sample(image, (64, 48), labels, "train", None, "x")])).problems}
+    found = {problem.code: problem.values for problem in check(Collection(("a", "b"), [Sample(image, (64, 48), labels, "train", None,
+        "x")])).problems}
     assert found["class_imbalance"] == {"most": "a", "many": 100, "least": "b", "few": 1}
 
 

@@ -25,7 +25,8 @@ def key_of(call, *arguments, **options):
 
 
 def test_everything_that_was_read_is_kept(stored):
-    assert (stored.name, stored.classes, stored.task, stored.format, stored.revision, stored.id) == ("名字", ("cat", "dog"), "detect", "yolo", 0, "stored")
+    assert (stored.name, stored.classes, stored.task, stored.format, stored.revision, stored.id) == ("名字", ("cat", "dog"), "detect", "yolo", 0,
+        "stored")
     assert [(row.name, row.split, row.size, row.state) for row in stored.page(0, 10)] == [
         ("train/images/a.png", "train", (64, 48), "labeled"), ("train/images/b.png", "train", (64, 48), "background"),
         ("train/images/d.png", "train", (64, 48), "unlabeled"), ("valid/images/a.png", "valid", (64, 48), "labeled")]
@@ -76,7 +77,8 @@ RING = np.array([[1.25, 2], [30, 2.5], [30, 30]])
 @pytest.mark.parametrize("labels", [
     Instances.empty(), Tags(np.array([1, 0, np.nan], np.float32)), SemanticMask(classes=np.arange(12, dtype=np.uint16).reshape(3, 4) * 5000),
     SemanticMask(layers=np.arange(24).reshape(2, 3, 4) % 5 == 0), Instances([[0, 0, 5, 5]], [0], scores=[0.75]),
-    Instances([[1, 2, 30, 30]] * 3, [0, 1, 1], shapes=(Polygons((RING, RING + 5), (RING / 3 + 5,)), RLE(b"04L", (3, 4)), None), crowd=[False, True, False])])
+    Instances([[1, 2, 30, 30]] * 3, [0, 1, 1], shapes=(Polygons((RING, RING + 5), (RING / 3 + 5,)), RLE(b"04L", (3, 4)), None), crowd=[False, True,
+    False])])
 def test_labels_of_every_kind_come_back_as_they_were(stored, labels):
     stored.set_labels(1, labels)
     again = stored.row(1).labels
@@ -84,7 +86,8 @@ def test_labels_of_every_kind_come_back_as_they_were(stored, labels):
     for name, value in vars(labels).items():
         other = getattr(again, name)
         if name == "shapes" and value is not None:
-            assert all(np.array_equal(mine, theirs) for mine, theirs in zip(other[0].rings + other[0].holes, value[0].rings + value[0].holes, strict=True))
+            assert all(np.array_equal(mine, theirs) for mine, theirs in zip(other[0].rings + other[0].holes, value[0].rings + value[0].holes,
+                strict=True))
             assert other[1:] == value[1:]
         elif value is None:
             assert other is None
@@ -148,7 +151,8 @@ def test_a_failing_import_leaves_nothing(tmp_path, picture):
     with pytest.raises(RuntimeError):
         Dataset.create(tmp_path / "out/stored", "x", Reading(("a",), items()))
     assert list((tmp_path / "out").iterdir()) == []
-    assert key_of(Dataset.create, tmp_path / "out/stored", "x", Reading(("a",), iter([Problem("image_missing", "error", "x")]))) == "dataset_without_images"
+    assert key_of(Dataset.create, tmp_path / "out/stored", "x", Reading(("a",), iter([Problem("image_missing", "error",
+        "x")]))) == "dataset_without_images"
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -170,7 +174,8 @@ def test_a_table_made_by_a_stranger_cannot_point_outside(stored, file):
 
 
 @pytest.mark.parametrize("change", ["UPDATE shapes SET x1 = 'text'", "UPDATE shapes SET class_id = -5", "UPDATE shapes SET outline = '{'",
-                                    "UPDATE images SET kind = 'tags', extra = x'00'", "DROP TABLE shapes", "UPDATE images SET kind = 'mask', extra = x'00'",
+                                    "UPDATE images SET kind = 'tags', extra = x'00'", "DROP TABLE shapes",
+                                    "UPDATE images SET kind = 'mask', extra = x'00'",
                                     "UPDATE shapes SET outline = '[1]'", "UPDATE images SET kind = 'layers', extra = x'00'"])
 def test_rows_that_make_no_sense_are_a_damaged_data_set_and_no_crash(stored, change):
     with sqlite3.connect(stored.folder / FILE) as connection:
@@ -181,7 +186,8 @@ def test_rows_that_make_no_sense_are_a_damaged_data_set_and_no_crash(stored, cha
 def test_a_page_of_twenty_thousand_images_is_there_at_once(tmp_path):
     rng = np.random.default_rng(0)
     labels = [Instances(np.sort(rng.uniform(0, 300, (6, 4)), 1), rng.integers(0, 20, 6)) for _ in range(50)]
-    items = (Sample(Path(f"{number}.png"), (300, 300), labels[number % 50], ("train", "valid")[number % 5 == 0], None, f"{number}.png") for number in range(20_000))
+    items = (Sample(Path(f"{number}.png"), (300, 300), labels[number % 50], ("train", "valid")[number % 5 == 0], None,
+        f"{number}.png") for number in range(20_000))
     dataset = Dataset.create(tmp_path / "big", "big", Reading(tuple(map(str, range(20))), items), images="none")
     for filters in ({}, {"class_id": 3}, {"split": "valid"}, {"class_id": 3, "split": "valid", "state": "labeled"}):
         start = time.perf_counter()

@@ -39,7 +39,9 @@ def headline(state: dict[str, Any], rows: Sequence[dict[str, Any]], language: st
     epoch = html.stat(t("train.epoch", language), t("train.epoch_of", language, epoch=state["epoch"], epochs=epochs) if epochs else "–",
                       t("train.step", language, step=html.number(int(state["step"] or 0))))
     speed = state["images_per_s"]
-    pace = html.stat(t("train.speed", language), t("train.images_per_s", language, n=f"{speed:.1f}") if speed else "–", " ")
+    memory = state.get("memory_gib")
+    pace = html.stat(t("train.speed", language), t("train.images_per_s", language, n=f"{speed:.1f}") if speed else "–",
+                     t("train.memory", language, n=f"{memory:.1f}") if memory else " ")
     if words.is_active(phase):
         time = html.stat(t("train.left", language), words.duration(state["eta_s"], language), " ")
     else:

@@ -43,9 +43,14 @@ def asked(values: Mapping[str, Any], length: str, *, data: str, model: str, demo
     spec = models.get(model)
     kept = {name: value for name, value in values.items() if name not in ("minutes", "epochs") or name == length}
     config = forms.to_config(kept, data=data, model=spec.name, task=spec.task)
+    check_demo(config, demo)
+    return config
+
+
+def check_demo(config: TrainConfig, demo: bool) -> None:
+    """Raises UserError for a run that is too long for an app that only shows itself."""
     if demo and not 0 < config.minutes <= DEMO_MINUTES:
         raise UserError("demo_minutes", limit=int(DEMO_MINUTES))
-    return config
 
 
 def propose(config: TrainConfig, facts: DataFacts) -> Proposal:

@@ -74,23 +74,31 @@ def test_category_zero_is_a_class_unless_it_is_an_unused_heading(coco_folder):
 
 
 @pytest.mark.parametrize(("change", "code", "kept"), [
-    (edit(category_id=77), "coco_unknown_category", 2), (edit(image_id=999), "coco_unknown_image", 2), (edit(category_id=[1]), "coco_unknown_category", 2),
+    (edit(category_id=77), "coco_unknown_category", 2), (edit(image_id=999), "coco_unknown_image", 2), (edit(category_id=[1]),
+    "coco_unknown_category", 2),
     (edit(bbox=[8, 8, 0, 5], segmentation=[]), "coco_bad_box", 2), (edit(bbox=[8, 8, -3, 5], segmentation=None), "coco_bad_box", 2),
     (edit(bbox=[1, 2, 3], segmentation=[]), "coco_bad_box", 2), (edit(bbox="x", segmentation=[]), "coco_bad_box", 2),
-    (edit(bbox=[math.nan, 5, 10, 10], segmentation=[]), "coco_box_not_finite", 2), (edit(bbox=[1, 5, 1e300, 10], segmentation=[]), "coco_box_not_finite", 2),
+    (edit(bbox=[math.nan, 5, 10, 10], segmentation=[]), "coco_box_not_finite", 2), (edit(bbox=[1, 5, 1e300, 10], segmentation=[]),
+    "coco_box_not_finite", 2),
     (edit(bbox=[math.nan, 5, 10, 10]), "coco_box_from_shape", 3), (edit(bbox=None, segmentation=[]), "coco_bad_box", 2),
     (edit(bbox=[100, 100, 20, 20], segmentation=[]), "coco_box_outside", 2), (edit(bbox=[50, 40, 40, 40], segmentation=[]), "coco_box_clipped", 3),
     (edit(segmentation=[[1, 1, 5, 5]]), "coco_bad_polygon", 3), (edit(segmentation=[[1, 1, 5, 5, 9]]), "coco_bad_polygon", 3),
     (edit(segmentation=[[]]), "coco_bad_polygon", 3), (edit(segmentation=[[1, 1, 5, math.inf, 9, 9]]), "coco_bad_polygon", 3),
+    (edit(bbox=json.loads("[" * 900 + "]" * 900), segmentation=[]), "coco_bad_box", 2),
+    (edit(segmentation=json.loads("[" * 900 + "]" * 900), id=json.loads("[" * 900 + "]" * 900)), "coco_bad_polygon", 3),
     (edit(segmentation="x"), "coco_bad_polygon", 3), (edit(segmentation={"size": [48, 64], "counts": [10, 20]}), "coco_bad_rle", 3),
     (edit(segmentation={"size": [4800, 6400], "counts": "~~~~"}), "coco_bad_rle", 3), (edit(segmentation={}), "coco_bad_rle", 3),
     (edit(segmentation={"size": [48, 64], "counts": {"a": 1}}), "coco_bad_rle", 3), (edit(id=[[]]), None, 3), (edit(iscrowd="x", area=None), None, 3),
-    (lambda content: content["annotations"].append(7), "coco_bad_annotation", 3), (lambda content: content["images"].append(None), "coco_bad_image_entry", 3),
-    (lambda content: content["images"].append({"id": 9}), "coco_bad_image_entry", 3), (lambda content: content["categories"].append({"name": "x"}), "coco_bad_category", 3),
+    (lambda content: content["annotations"].append(7), "coco_bad_annotation", 3), (lambda content: content["images"].append(None),
+    "coco_bad_image_entry", 3),
+    (lambda content: content["images"].append({"id": 9}), "coco_bad_image_entry", 3), (lambda content: content["categories"].append({"name": "x"}),
+    "coco_bad_category", 3),
     (lambda content: content["images"].append({"id": 9, "file_name": "gone.png"}), "image_missing", 3),
-    (lambda content: content["images"][0].update(width=640), "coco_size_differs", 3), (lambda content: content["images"][0].update(width=[1]), "coco_size_differs", 3),
+    (lambda content: content["images"][0].update(width=640), "coco_size_differs", 3), (lambda content: content["images"][0].update(width=[1]),
+    "coco_size_differs", 3),
     (lambda content: [entry.update(id=5) for entry in content["annotations"]], "coco_duplicate_annotation_ids", 3),
-    (lambda content: content["categories"][1].update(name="cat"), "class_name_twice", 3), (lambda content: content.pop("categories"), "coco_no_categories", 3),
+    (lambda content: content["categories"][1].update(name="cat"), "class_name_twice", 3), (lambda content: content.pop("categories"),
+    "coco_no_categories", 3),
     (lambda content: content["images"][1].update(id=1), "coco_duplicate_image_id", 2),
     (lambda content: content["images"].append({"id": 9, "file_name": "b.png"}), "coco_file_listed_twice", 3)])
 def test_a_fault_is_named_and_the_rest_is_kept(coco_folder, change, code, kept):
@@ -109,8 +117,10 @@ def test_file_names_that_lead_outside_are_refused(coco_folder, tmp_path, picture
 
 @pytest.mark.parametrize(("text", "key"), [
     ('{"images": [', "json_damaged"), ('{"images": ' + "[" * 200_000 + "]" * 200_000 + "}", "json_too_deep"), ('{"images": 5}', "coco_not_a_dataset"),
-    ('[{"image_id": 1, "category_id": 1, "bbox": [1,2,3,4], "score": 0.5}]', "coco_results"), ("[]", "coco_not_a_dataset"), ('"images"', "coco_not_a_dataset"),
-    ('{"images": [], "annotations": {"a": 1}}', "coco_not_a_dataset"), ('{"images": [], "x": ' + "9" * 5000 + "}", "json_damaged"), ("", "json_damaged"),
+    ('[{"image_id": 1, "category_id": 1, "bbox": [1,2,3,4], "score": 0.5}]', "coco_results"), ("[]", "coco_not_a_dataset"), ('"images"',
+    "coco_not_a_dataset"),
+    ('{"images": [], "annotations": {"a": 1}}', "coco_not_a_dataset"), ('{"images": [], "x": ' + "9" * 5000 + "}", "json_damaged"), ("",
+    "json_damaged"),
     ('{"images": [1,]}', "json_damaged")])
 def test_what_is_no_coco_document_is_refused_with_file_and_place(coco_folder, text, key):
     with pytest.raises(UserError) as caught:
@@ -150,7 +160,8 @@ def test_run_lengths_of_both_kinds_and_crowds_are_read(coco_folder):
 
 
 @pytest.mark.parametrize("change", [lambda content: None, lambda content: content["images"][0].update(file_name="images/a.png"),
-                                    lambda content: content["images"][0].update(file_name="x/y/a.png"), lambda content: content["images"][0].update(file_name=".\\a.png"),
+                                    lambda content: content["images"][0].update(file_name="x/y/a.png"),
+                                    lambda content: content["images"][0].update(file_name=".\\a.png"),
                                     lambda content: content["images"][0].update(coco_url="http://127.0.0.1:9/a.png", width=None, height=None)])
 def test_images_are_found_where_they_lie_and_never_fetched(coco_folder, change):
     assert sorted(read(coco_folder(change))[1]) == ["images/a.png", "images/b.png"]
@@ -175,7 +186,8 @@ def test_every_split_layout_is_read_and_categories_are_united_by_name(tmp_path, 
     reading, samples, problems = read(tmp_path)
     assert reading.classes == ("cat", "dog", "bird")
     assert problems == []
-    assert {sample.split: sample.labels.classes.tolist() for name, sample in samples.items() if name.endswith("a.png")} == {"train": [0, 1], "valid": [1, 2]}
+    assert {sample.split: sample.labels.classes.tolist() for name, sample in samples.items() if name.endswith("a.png")} == {"train": [0, 1],
+        "valid": [1, 2]}
     assert all(images.format(split="train") in name for name, sample in samples.items() if sample.split == "train")
 
 
@@ -215,7 +227,8 @@ def write(samples, out, classes=("cat", "dog"), images="none"):
 
 
 def test_ids_are_as_promised_and_the_oracle_loads_it(tmp_path, picture):
-    samples = [Sample(picture(tmp_path / f"in/{number}.png", seed=number), (64, 48), Instances([[1, 2, 11, 22], [0, 0, 64, 48]], [1, 0]), split, name=f"{number}.png")
+    samples = [Sample(picture(tmp_path / f"in/{number}.png", seed=number), (64, 48), Instances([[1, 2, 11, 22], [0, 0, 64, 48]], [1, 0]), split,
+        name=f"{number}.png")
                for number, split in enumerate(["train", "val", None, "test"])]
     problems, documents = write(samples, tmp_path / "out", images="copy")
     assert problems == []
@@ -224,14 +237,16 @@ def test_ids_are_as_promised_and_the_oracle_loads_it(tmp_path, picture):
     assert [entry["id"] for entry in train["categories"]] == [0, 1]
     assert [entry["id"] for entry in train["images"]] == [1, 2]
     assert [(entry["id"], entry["image_id"], entry["category_id"]) for entry in train["annotations"]] == [(1, 1, 1), (2, 1, 0), (3, 2, 1), (4, 2, 0)]
-    assert train["annotations"][0] == {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 20], "area": 200, "iscrowd": 0, "segmentation": []}
+    assert train["annotations"][0] == {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 20], "area": 200, "iscrowd": 0,
+        "segmentation": []}
     loaded = COCO(str(tmp_path / "out/train/_annotations.coco.json"))
     assert (len(loaded.imgs), len(loaded.anns), len(loaded.cats)) == (2, 4, 2)
     assert all((tmp_path / "out/train" / entry["file_name"]).is_file() for entry in train["images"])
 
 
 def test_unlabeled_is_not_background(tmp_path, picture):
-    samples = [Sample(picture(tmp_path / f"{number}.png"), (64, 48), labels, name=f"{number}.png") for number, labels in enumerate([None, Instances.empty()])]
+    samples = [Sample(picture(tmp_path / f"{number}.png"), (64, 48), labels, name=f"{number}.png") for number, labels in enumerate([None,
+        Instances.empty()])]
     write(samples, tmp_path / "out", images="copy")
     assert [sample.labels is None for sample in read(tmp_path / "out")[1].values()] == [True, False]
 
@@ -244,7 +259,8 @@ def test_shapes_are_written_as_polygons_and_what_these_cannot_say_as_run_lengths
     first, holed, crowd = documents["train"]["annotations"]
     assert first["segmentation"] == [[2, 2, 30, 2, 30, 30, 2.25, 30]]
     assert crowd["iscrowd"] == 1
-    assert oracle.area({"size": holed["segmentation"]["size"], "counts": holed["segmentation"]["counts"].encode()}) == pytest.approx(holed["area"], rel=0.1)
+    assert oracle.area({"size": holed["segmentation"]["size"], "counts": holed["segmentation"]["counts"].encode()}) == pytest.approx(holed["area"],
+        rel=0.1)
     assert crowd["area"] == 48
 
 
@@ -252,7 +268,8 @@ def test_tags_and_masks_are_written_too(tmp_path, picture):
     mask = np.zeros((48, 64), np.uint16)
     mask[10:20, 10:30] = 1
     path = picture(tmp_path / "x.png")
-    samples = [Sample(path, (64, 48), Tags(np.array([1, 0.2, np.nan])), name="x.png"), Sample(path, (64, 48), SemanticMask(classes=mask), name="y.png")]
+    samples = [Sample(path, (64, 48), Tags(np.array([1, 0.2, np.nan])), name="x.png"), Sample(path, (64, 48), SemanticMask(classes=mask),
+        name="y.png")]
     _, documents = write(samples, tmp_path / "out", ("background", "cat", "dog"))
     assert documents["train"]["images"][0]["tags"] == ["background"]
     assert [(entry["category_id"], entry["bbox"], entry["area"]) for entry in documents["train"]["annotations"]] == [(1, [10, 10, 20, 10], 200)]

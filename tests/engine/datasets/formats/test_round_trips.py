@@ -1,6 +1,6 @@
 """What every format that can be written has to keep; a new format is covered by being registered."""
 
-import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def written_and_read(name, samples, out, images="copy"):
 
 
 def by_name(samples):
-    return {os.path.basename(sample.name): sample for sample in samples}
+    return {Path(sample.name).name: sample for sample in samples}
 
 
 @pytest.mark.parametrize("name", WRITABLE)
@@ -68,7 +68,7 @@ def test_only_the_format_itself_recognises_what_it_wrote(tmp_path, picture, name
 def test_links_share_the_bytes_and_none_leaves_the_images_away(tmp_path, picture, name):
     samples = made(picture, tmp_path / "in")
     _, linked = written_and_read(name, samples, tmp_path / "linked", "link")
-    assert all(copy.image.samefile(by_name(samples)[os.path.basename(copy.name)].image) for copy in linked.samples)
+    assert all(copy.image.samefile(by_name(samples)[Path(copy.name).name].image) for copy in linked.samples)
     written_and_read(name, samples, tmp_path / "bare", "none")
     assert not list((tmp_path / "bare").rglob("*.png"))
 

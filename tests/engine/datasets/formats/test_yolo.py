@@ -1,13 +1,8 @@
-import os
-
 import numpy as np
 import pytest
 
 from engine.datasets.formats import formats
-from engine.datasets.formats.yolo_lines import LabelRule, lines_of, parse
 from engine.types import Instances, Polygons, Problem, Sample, UserError
-
-RULE = LabelRule({0: 0, 1: 1})
 
 
 def read(root):
@@ -18,102 +13,6 @@ def read(root):
 
 def found(problems, code):
     return [problem for problem in problems if problem.code == code]
-
-
-# ---- lines
-
-def test_a_line_becomes_a_box_in_pixels():
-    labels, problems = parse(b"1 0.5 0.25 0.5 0.5\n", "x.txt", (200, 100), RULE)
-    assert problems == []
-    assert labels.boxes.tolist() == [[50, 0, 150, 50]]
-    assert labels.classes.tolist() == [1]
-
-
-@pytest.mark.parametrize("text", [b"0 .5 .5 .2 .2\r\n1 .2 .2 .1 .1\r\n\r\n", b"\xef\xbb\xbf0 .5 .5 .2 .2\n1 .2 .2 .1 .1", b"0\t.5\t.5\t.2\t.2\n\n\n1   .2  .2 .1 .1  ",
-                                  b"0.0 5e-1 .5 2E-1 .2\n1 .2 .2 .1 .1\n"])
-def test_line_ends_marks_tabs_blanks_and_float_classes_do_not_matter(text):
-    labels, problems = parse(text, "x.txt", (100, 100), RULE)
-    assert problems == []
-    assert labels.classes.tolist() == [0, 1]
-    assert np.allclose(labels.boxes[0], [40, 40, 60, 60])
-
-
-@pytest.mark.parametrize(("line", "code"), [
-    ("7 .5 .5 .2 .2", "label_class_range"), ("-1 .5 .5 .2 .2", "label_class_negative"), ("0.5 .5 .5 .2 .2", "label_class_not_whole"),
-    ("nan .5 .5 .2 .2", "label_not_finite"), ("0 nan .5 .2 .2", "label_not_finite"), ("0 .5 inf .2 .2", "label_not_finite"),
-    ("0 .5 .5 1e400 .2", "label_not_finite"), ("0 32 24 10 10", "label_pixels"), ("0 -.1 .5 .2 .2", "label_range"),
-    ("0 .5 .5 -.2 .2", "label_negative_size"), ("0 .5 .5 0 .2", "label_zero_area"), ("0 .5 .5 1e-9 1e-9", "label_zero_area"),
-    ("0 0,5 0,5 0,2 0,2", "label_not_a_number"), ("0,.5,.5,.2,.2", "label_not_a_number"), ("0 .5 .5 .2", "label_columns"),
-    ("0 .5 .5 .2 .2 .1 .1 .1", "label_columns"), ("cat .5 .5 .2 .2", "label_not_a_number"), ("0 0_5 .5 .2 .2", "label_not_a_number"),
-    ("1e30 .5 .5 .2 .2", "label_class_range"), ("0 .1 .1 nan .4 .5 .5", "label_not_finite"), ("0 10 10 40 10 40 40", "label_pixels")])
-def test_a_faulty_line_is_named_and_the_rest_is_kept(line, code):
-    labels, problems = parse(f"1 .5 .5 .2 .2\n{line}\n".encode(), "labels/x.txt", (100, 100), RULE)
-    assert [(problem.code, problem.where, problem.severity) for problem in problems] == [(code, "labels/x.txt:2", "error")]
-    assert labels.classes.tolist() == [1]
-
-
-def test_a_class_out_of_range_tells_the_id_and_what_is_allowed():
-    _, problems = parse(b"7 .5 .5 .2 .2", "x.txt", (10, 10), RULE)
-    assert "7" in problems[0].message("en")
-    assert "0..1" in problems[0].message("en")
-
-
-def test_no_line_means_background_but_only_faulty_lines_mean_nothing():
-    assert len(parse(b"", "x", (10, 10), RULE)[0]) == 0
-    assert len(parse(b"\n \n", "x", (10, 10), RULE)[0]) == 0
-    assert parse(b"9 .5 .5 .2 .2", "x", (10, 10), RULE)[0] is None
-    assert parse(bytes(range(256)), "x", (10, 10), RULE)[0] is None
-
-
-def test_duplicates_count_once_and_six_columns_are_no_polygon():
-    labels, problems = parse(b"0 .5 .5 .2 .2\n0 .5 .5 .2 .2\n1 .5 .5 .2 .2 .87\n", "x", (10, 10), RULE)
-    assert [(problem.code, problem.where) for problem in problems] == [("label_duplicate", "x:2"), ("label_six_columns", "x:3")]
-    assert len(labels) == 2
-    assert labels.shapes is None
-
-
-def test_outlines_keep_every_vertex_and_get_their_box():
-    labels, problems = parse(b"0 .5 .5 .2 .2\n1 .1 .1 .4 .1 .5 .3 .3 .5 .1 .4\n", "x", (100, 200), RULE)
-    assert problems == []
-    assert labels.shapes[0] is None
-    assert labels.shapes[1].rings[0].tolist() == [[10, 20], [40, 20], [50, 60], [30, 100], [10, 80]]
-    assert labels.boxes[1].tolist() == [10, 20, 50, 100]
-
-
-def test_boxes_over_the_border_are_clipped_and_said_so_unless_it_is_rounding():
-    labels, problems = parse(b"0 0 .5 .5 .5\n", "x", (100, 100), RULE)
-    assert [problem.code for problem in problems] == ["box_clipped"]
-    assert labels.boxes.tolist() == [[0, 25, 25, 75]]
-    assert parse(b"0 .2499 .5 .5 .5\n", "x", (100, 100), RULE)[1] == []
-
-
-def test_utf16_is_read_and_told():
-    labels, problems = parse("0 .5 .5 .2 .2\n".encode("utf-16"), "x", (10, 10), RULE)
-    assert len(labels) == 1
-    assert [problem.code for problem in problems] == ["label_encoding"]
-
-
-def test_a_file_of_faults_is_capped():
-    _, problems = parse(b"".join(b"9 .5 .5 .2 .%d\n" % number for number in range(1000, 2000)), "x", (10, 10), RULE)
-    assert len(problems) == 21
-    assert problems[-1].values["count"] == 980
-
-
-def test_keypoints_leave_the_box():
-    labels, problems = parse(b"0 .5 .5 .2 .2 .1 .1 2 .3 .3 1\n", "x", (10, 10), LabelRule({0: 0}, keypoints=True))
-    assert problems == []
-    assert np.allclose(labels.boxes, [[4, 4, 6, 6]])
-
-
-def test_written_lines_read_back_as_they_were():
-    rng = np.random.default_rng(0)
-    corners = np.sort(rng.uniform(0, 300, (20, 2, 2)), 1).reshape(20, 4)
-    labels = Instances(corners, rng.integers(0, 2, 20))
-    lines, crowds = lines_of(labels, (300, 300))
-    again, problems = parse("\n".join(lines).encode(), "x", (300, 300), RULE)
-    assert (crowds, problems) == (0, [])
-    assert np.abs(again.boxes - labels.boxes).max() < 1e-3
-    assert again.classes.tolist() == labels.classes.tolist()
 
 
 # ---- layouts
@@ -143,7 +42,7 @@ def test_paths_that_do_not_resolve_are_looked_for_beside_the_yaml(yolo_folder):
 
 def test_paths_outside_the_data_set_are_never_followed(yolo_folder, tmp_path, picture):
     picture(tmp_path / "secret" / "x.png")
-    os.symlink(tmp_path / "secret", tmp_path / "yolo-link")
+    (tmp_path / "yolo-link").symlink_to(tmp_path / "secret")
     root = yolo_folder(yaml=f"path: {tmp_path}\ntrain: ../secret\nval: {tmp_path}/secret\ntest: ../../../etc\nnames: [cat, dog]\n")
     _, samples, problems = read(root)
     assert {sample.image.parent.parent.name for sample in samples.values()} == {"train", "valid"}
@@ -151,7 +50,8 @@ def test_paths_outside_the_data_set_are_never_followed(yolo_folder, tmp_path, pi
 
 
 @pytest.mark.parametrize("text", ["train: [train/images, valid/images]\nnames: [cat, dog]", "train: list.txt\nnames: [cat, dog]",
-                                  "path: train\ntrain: images\nval: ../valid/images\nnames: [cat, dog]", "train: ./train\nval: ./valid\nnames: {0: cat, 1: dog}",
+                                  "path: train\ntrain: images\nval: ../valid/images\nnames: [cat, dog]",
+                                  "train: ./train\nval: ./valid\nnames: {0: cat, 1: dog}",
                                   "names: [cat, dog]"])
 def test_splits_may_be_lists_files_or_folders_above(yolo_folder, text):
     root = yolo_folder(yaml=text)
@@ -171,13 +71,15 @@ def test_a_listed_image_that_is_missing_is_named_with_its_line(yolo_folder):
 
 
 def test_a_test_folder_that_the_yaml_forgot_is_taken_in(yolo_folder):
-    root = yolo_folder({"train": {"a": "0 .5 .5 .2 .2"}, "valid": {"b": ""}, "test": {"c": ""}}, "train: train/images\nval: valid/images\nnames: [cat, dog]")
+    root = yolo_folder({"train": {"a": "0 .5 .5 .2 .2"}, "valid": {"b": ""}, "test": {"c": ""}},
+        "train: train/images\nval: valid/images\nnames: [cat, dog]")
     _, samples, problems = read(root)
     assert samples["test/images/c.png"].split == "test"
     assert found(problems, "yaml_split_unlisted")
 
 
-@pytest.mark.parametrize("layout", ["images/{split}|labels/{split}", "{split}/images|{split}/labels", "{split}|{split}", "Images/{split}|Labels/{split}"])
+@pytest.mark.parametrize("layout", ["images/{split}|labels/{split}", "{split}/images|{split}/labels", "{split}|{split}",
+    "Images/{split}|Labels/{split}"])
 def test_layouts_without_yaml_are_understood(tmp_path, picture, layout):
     images, labels = layout.split("|")
     for split in ("train", "val"):
@@ -221,7 +123,8 @@ def test_images_and_labels_are_matched_by_exact_name_first(tmp_path, picture):
         (tmp_path / "labels").mkdir(exist_ok=True)
         (tmp_path / "labels" / f"{stem}.txt").write_text(line)
     _, samples, problems = read(tmp_path)
-    assert {name: sample.labels.classes.tolist() for name, sample in samples.items()} == {"images/A.png": [0], "images/a.png": [1], "images/caf\u00e9.png": [1]}
+    assert {name: sample.labels.classes.tolist() for name, sample in samples.items()} == {"images/A.png": [0], "images/a.png": [1],
+        "images/caf\u00e9.png": [1]}
     assert found(problems, "label_without_image") == []
 
 
@@ -230,13 +133,16 @@ def test_labels_without_images_and_damaged_images_are_named(yolo_folder):
     (root / "train/labels/orphan.txt").write_text("0 .5 .5 .2 .2")
     (root / "train/images/a.png").write_bytes(b"\x89PNG\r\n\x1a\nshort")
     _, samples, problems = read(root)
-    assert [(problem.code, problem.where) for problem in problems] == [("image_damaged", "train/images/a.png"), ("label_without_image", "train/labels/orphan.txt")]
+    assert [(problem.code, problem.where) for problem in problems] == [("image_damaged", "train/images/a.png"), ("label_without_image",
+        "train/labels/orphan.txt")]
     assert "train/images/a.png" not in samples
 
 
 # ---- class names
 
-@pytest.mark.parametrize(("names", "classes"), [("[no, 007]", ("no", "007")), ("{0: no, 1: 007}", ("no", "007")), ("\n  '0': a b\n  1: 手术剪", ("a b", "手术剪"))])
+@pytest.mark.parametrize(("names", "classes"), [("[no, 007]", ("no", "007")), ("{0: no, 1: 007}", ("no", "007")), ("\n  '0': a b\n  1: 手术剪",
+    ("a b",
+    "手术剪"))])
 def test_names_are_the_written_text(yolo_folder, names, classes):
     reading, _, _ = read(yolo_folder(yaml=f"train: train/images\nnames: {names}\n"))
     assert reading.classes == classes
@@ -304,7 +210,8 @@ def test_crowds_are_left_out_and_parts_are_joined_with_a_word(tmp_path, picture)
     assert len((tmp_path / "train/labels/x.txt").read_text().splitlines()) == 1
 
 
-@pytest.mark.parametrize("folder", ["yolov8_detection", "yolov8_detection_with_list_of_imgs", "yolov8_detection_with_subset_txt", "yolov8_segmentation",
+@pytest.mark.parametrize("folder", ["yolov8_detection", "yolov8_detection_with_list_of_imgs", "yolov8_detection_with_subset_txt",
+    "yolov8_segmentation",
                                     "yolov8_oriented_boxes", "yolov8_pose", "yolo"])
 def test_other_tools_exports_are_read(reference, folder):
     reading, samples, problems = read(reference / "data/formats/annotations/datumaro_yolo_dataset" / folder)
@@ -318,7 +225,8 @@ def test_the_cones_are_all_there(reference):
     assert reading.classes == ("cone", "cube")
     counts = {split: [0, 0] for split in ("train", "valid", "test")}
     for sample in samples.values():
-        counts[sample.split] = [had + int(new) for had, new in zip(counts[sample.split], np.bincount(sample.labels.classes, minlength=2), strict=True)]
+        counts[sample.split] = [had + int(new) for had, new in zip(counts[sample.split], np.bincount(sample.labels.classes, minlength=2),
+            strict=True)]
     assert counts == {"train": [276, 147], "valid": [76, 46], "test": [55, 33]}
     assert {problem.code for problem in problems} == {"yaml_path_repaired"}
 

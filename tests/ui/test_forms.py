@@ -1,0 +1,88 @@
+"""The form: TrainConfig fields to components and back."""
+
+import dataclasses
+
+import gradio as gr
+import pytest
+
+from engine import messages
+from engine.config import TrainConfig
+from engine.types import UserError
+from ui import forms
+
+NAMES = [each.name for each in forms.fields()]
+
+
+@pytest.mark.parametrize("name", [each.name for each in dataclasses.fields(TrainConfig)])
+@pytest.mark.parametrize("language", messages.LANGUAGES)
+def test_every_option_has_a_label_and_a_help_in_every_language(name, language):
+    for key in (f"option.{name}", f"option.{name}.help"):
+        assert key in messages.catalogue(language), key
+
+
+@pytest.mark.parametrize("language", messages.LANGUAGES)
+def test_every_choice_and_group_has_a_text(language):
+    texts = messages.catalogue(language)
+    assert not [f"option.choice.{choice}" for field in forms.fields() for choice in field.choices if f"option.choice.{choice}" not in texts]
+    assert not [f"option_group.{group}" for group in forms.advanced_groups() if f"option_group.{group}" not in texts]
+
+
+def test_every_option_is_in_the_form_once_but_for_those_chosen_elsewhere():
+    shown = [field.name for field in forms.plain_fields() if field.name != "model"]
+    shown += [field.name for group in forms.advanced_groups().values() for field in group]
+    assert sorted(shown) == sorted(name for name in (each.name for each in dataclasses.fields(TrainConfig)) if name not in forms.HIDDEN)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_default_goes_through_its_component_and_back(name):
+    field = next(each for each in forms.fields() if each.name == name)
+    shown = forms.component(field).value
+    assert getattr(forms.to_config({name: shown}), name) == field.default
+
+
+def test_an_open_number_is_shown_empty_and_means_derived():
+    values = forms.to_values(TrainConfig())
+    assert values["batch"] == values["lr"] == values["weight_decay"] == values["workers"] == ""
+    assert values["seed"] == 0
+    assert forms.to_config(values) == TrainConfig()
+
+
+def test_values_survive_the_way_to_the_form_and_back():
+    config = TrainConfig(epochs=12, lr=0.00016, batch=3, image_size=96, weight_decay=0.0, seed=7, augment="flip", warmup=0.1)
+    assert forms.to_config(forms.to_values(config)) == config
+
+
+@pytest.mark.parametrize(("name", "value", "words"), [
+    ("batch", "-3", ("-3", "1024")), ("lr", "5", ("5", "1")), ("image_size", "100", ("100", "96", "128")), ("epochs", "many", ("many",)),
+    ("augment", "wild", ("wild", "standard")), ("seed", 1.5, ("1.5",)),
+])
+def test_a_bad_value_is_named_with_its_bound_and_a_remedy(name, value, words):
+    with pytest.raises(UserError) as caught:
+        forms.to_config({name: value})
+    told = f"{caught.value.message('en')} {caught.value.remedy('en')}"
+    assert all(word in told for word in words), told
+    assert caught.value.remedy("en") != f"error.{caught.value.key}.remedy"
+
+
+def test_a_draft_keeps_what_this_version_accepts_and_forgets_the_rest():
+    draft = {"batch": "8", "lr": "fast", "gone": 1, "seed": 5, "image_size": "33", "weights": "none"}
+    assert forms.restored(draft) == {"batch": "8", "seed": 5, "weights": "none"}
+    assert forms.restored(None) == forms.restored([1]) == {}
+
+
+def test_only_numbers_that_cannot_be_left_open_are_number_boxes():
+    kinds = {field.name: type(forms.component(field)) for field in forms.fields()}
+    assert kinds["lr"] is gr.Textbox
+    assert kinds["warmup"] is gr.Number
+    assert kinds["device"] is gr.Dropdown
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.0005, "0.0005"), (12.0, "12"), (8, "8"), ("auto", "auto"), (0.00001, "1.00e-05"), (0.707, "0.707")])
+def test_figures_are_written_as_people_write_them(value, text):
+    assert forms.figure(value) == text
+
+
+def test_the_difference_of_configs_names_only_what_differs():
+    assert forms.difference([TrainConfig(lr=0.1), TrainConfig(lr=0.2)]) == {"lr": [0.1, 0.2]}
+    assert forms.difference([TrainConfig(), TrainConfig(epochs_plan={"0": 3})]) == {}
+    assert forms.difference([]) == {}
