@@ -71,7 +71,7 @@ def _layout(app: App) -> Parts:
             model = gr.Dropdown([], label=label("predict.model"), interactive=True, elem_id="lb-predict-model")
             kind = gr.Dropdown([], label=label("predict.kind"), info=label("predict.kind.help"), visible=False, elem_id="lb-predict-kind")
             upload = gr.UploadButton(label("predict.add_weights"), file_types=list(WEIGHT_SUFFIXES), size="sm", visible=not app.demo)
-            files = gr.File(label=label("predict.files"), file_count="multiple", file_types=["image"], height=140, elem_id="lb-predict-files")
+            files = gr.File(label=label("predict.files"), file_count="multiple", file_types=["image"], height=190, elem_id="lb-predict-files")
             sample = gr.Button(label("predict.sample"), size="sm", elem_id="lb-predict-sample")
             with gr.Group():
                 threshold = gr.Slider(0.0, 1.0, DEFAULT_THRESHOLD, step=0.01, label=label("predict.threshold"), elem_id="lb-predict-threshold")
@@ -83,8 +83,8 @@ def _layout(app: App) -> Parts:
             json_file = gr.DownloadButton("JSON", visible="hidden", elem_id="lb-predict-json-file")
             csv_file = gr.DownloadButton("CSV", visible="hidden", elem_id="lb-predict-csv-file")
         with gr.Column(elem_classes="lb-main"):
+            strip = gr.HTML("", js_on_load=view.STRIP_JS, visible=False, elem_id="lb-predict-strip", **PLAIN)
             well = gr.HTML(static(view.empty), js_on_load=view.JS, elem_id="lb-predict-result", **PLAIN)
-            strip = gr.HTML("", js_on_load=view.STRIP_JS, elem_id="lb-predict-strip", **PLAIN)
     return Parts(model, kind, upload, files, sample, threshold, only, opacity, json_button, csv_button, json_file, csv_file, well, strip, found,
                  index)
 
@@ -137,7 +137,8 @@ def _wire_finding(app: App, parts: Parts) -> None:
             yield [view.busy(bar), *[gr.skip()] * 7]
         result: Result = work.result
         shown, ready = view.result_html(result, 0, Filter(result.threshold, None, opacity), language), gr.Button(interactive=bool(result.shots))
-        yield [shown, view.strip(result, language), result, 0, round(result.threshold, 2), _classes(result), ready, ready]
+        strip = gr.HTML(view.strip(result, language), visible=len(result.shots) > 1)
+        yield [shown, strip, result, 0, round(result.threshold, 2), _classes(result), ready, ready]
 
     @guarded
     def uploaded(request: gr.Request, files: list[str] | None, chosen: str | None, kind: str | None, opacity: float) -> Iterator[list[Any]]:

@@ -103,8 +103,9 @@ def shown(workspace: Workspace, picked: Sequence[str], language: str) -> list[An
     chosen = [run for run in runs if run.id in picked]
     phases = [run.state()["phase"] for run in chosen]
     active = [words.is_active(phase) for phase in phases]
+    ids = [run.id for run in chosen]
     return [
-        table.table_html(table.lines(runs), [run.id for run in chosen], language), [run.id for run in chosen], table.signature(runs, language),
+        table.table_html(table.lines(workspace, runs), ids, language), ids, table.signature(runs, language),
         gr.Button(visible=len(chosen) == 1), gr.Button(visible=any(active)), gr.Button(visible=len(chosen) == 1 and words.can_resume(phases[0])),
         gr.Button(visible=bool(chosen) and not any(active)), gr.Column(visible=False), gr.Button(visible=not runs),
         gr.Column(visible=len(chosen) > 1), table.difference_html(chosen, language) if len(chosen) > 1 else gr.skip(),

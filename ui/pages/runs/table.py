@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -42,14 +42,16 @@ class Line:
         return str(self.state["phase"])
 
 
-def lines(runs: Sequence[Run]) -> list[Line]:
-    return [line_of(run) for run in runs[:MOST]]
+def lines(workspace: Workspace, runs: Sequence[Run]) -> list[Line]:
+    names = {each.folder: each.name for each in workspace.datasets()}
+    return [line_of(run, names) for run in runs[:MOST]]
 
 
-def line_of(run: Run) -> Line:
+def line_of(run: Run, names: Mapping[Path, str]) -> Line:
+    """`names` are those of the data sets, by folder."""
     try:
         config = run.config()
-        data, model = Path(config.data).name, display_name(config.model)
+        data, model = names.get(Path(config.data), Path(config.data).name), display_name(config.model)
     except UserError:
         data, model = "–", "–"
     best, curve, seconds = _measured(str(run.folder), *_stamp(run.folder / "metrics.jsonl"))

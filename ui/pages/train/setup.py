@@ -57,7 +57,7 @@ def build() -> Setup:
         with _step(2, "model"):
             model = gr.Radio([], show_label=False, container=False, elem_id="lb-train-model", elem_classes="lb-choice-cards")
         with _step(3, "plan", lambda: parts.update(_controls(plain))):
-            plan = gr.HTML(**PLAIN, elem_id="lb-train-plan", min_height=420)
+            plan = gr.HTML(**PLAIN, elem_id="lb-train-plan", min_height=320)
             with gr.Accordion(label("train.advanced"), open=False, elem_id="lb-train-advanced"):
                 parts.update(_advanced())
             with gr.Accordion(label("train.command"), open=False):
