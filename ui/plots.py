@@ -31,6 +31,17 @@ def family(part: str) -> str:
     return FAMILIES.get(stem, stem)
 
 
+def slim(row: Row) -> dict[str, Any]:
+    """The row with one term per family: all that the plots need, in a fifth of the room."""
+    if row.get("split") != "train":
+        return dict(row)
+    kept = {name: value for name, value in row.items() if not name.startswith("loss_")}
+    for name, value in row.items():
+        if name.startswith("loss_") and _number(value) is not None:
+            kept[f"loss_{family(name)}"] = kept.get(f"loss_{family(name)}", 0.0) + float(value)
+    return kept
+
+
 def loss_series(rows: Iterable[Row]) -> dict[str, Points]:
     """Total and families by step. The terms of a family add up over layers and denoising groups."""
     series: dict[str, Points] = {}

@@ -97,7 +97,7 @@ def make_sample(workspace: Workspace, report: Any, language: str) -> str:
         samples.generate("detect", folder / "sample", images=SAMPLE_IMAGES, seed=SAMPLE_SEED,
                          progress=lambda done, total: report(done, total, t("home.sample_making", language)))
         dataset, _ = workspace.import_dataset(folder / "sample", t("home.sample_name", "en"),
-                                              progress=lambda done, total: report(done, total, t("data.importing", language)))
+                                              progress=lambda share: report(round(100 * share), 100, t("data.importing", language)))
     return dataset.id
 
 

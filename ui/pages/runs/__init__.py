@@ -81,7 +81,7 @@ def _layout() -> Parts:
                 stop = gr.Button(label("train.stop"), visible=False, elem_id="lb-runs-stop")
                 resume = gr.Button(label("train.resume"), visible=False, elem_id="lb-runs-resume")
                 delete = gr.Button(label("runs.delete"), visible=False, elem_id="lb-runs-delete")
-        with gr.Column(visible=False, elem_classes="lb-confirm") as confirm:
+        with gr.Column(visible=False, elem_classes="lb-runs-confirm") as confirm:
             question = gr.HTML(js_on_load=None, **PLAIN)
             with gr.Row(elem_classes="lb-actions"):
                 really = gr.Button(label("runs.delete_yes"), variant="stop", elem_id="lb-runs-delete-yes")

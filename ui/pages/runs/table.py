@@ -151,5 +151,5 @@ def move_to_trash(workspace: Workspace, run: Run) -> Path:
         number += 1
         target = target.with_name(f"{target.name}-{number}")
     run.folder.rename(target)
-    local.advance(workspace.root / "runs")
+    local.advance(workspace.runs_folder)
     return target

@@ -15,8 +15,8 @@ from engine.types import UserError
 from ui import forms
 from ui.guard import guarded
 from ui.i18n import language_of, t
-from ui.pages.train import data, monitor, plan, setup
-from ui.selection import App, choose_run, go_to, pick, run_choices
+from ui.pages.train import data, monitor, plan, setup, words
+from ui.selection import App, choose_run, dataset_choices, go_to, pick, run_choices
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 PATIENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -34,7 +34,7 @@ def build(app: App) -> None:
 
 def _wire_views(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
     """Which of the two is on show: after a reload the run that trains, else the chosen one, unless a new one was being set up."""
-    workspace, known = app.workspace, gr.State(None)
+    workspace, known, data_known = app.workspace, gr.State(None), gr.State(None)
     switches = [form.column, view.column, view.shown, form.running]
 
     def show(run: Run | None) -> tuple[Any, ...]:
@@ -44,10 +44,10 @@ def _wire_views(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
     @guarded
     def opened(request: gr.Request) -> tuple[Any, ...]:
         query = dict(request.query_params)
-        header = pick(run_choices(workspace), query.get("run"))
+        header = pick(run_choices(workspace), query.get("run")), pick(dataset_choices(workspace), query.get("dataset"))
         if query.get("train") == "new":
-            return *show(None), header
-        return *show(monitor.newest_active(workspace) or monitor.find(workspace, query.get("run"))), header
+            return *show(None), *header
+        return *show(monitor.newest_active(workspace) or monitor.find(workspace, query.get("run"))), *header
 
     @guarded
     def chosen(run: str | None, before: str | None) -> tuple[Any, ...]:
@@ -56,7 +56,16 @@ def _wire_views(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
             return (gr.skip(),) * 5
         return *show(monitor.find(workspace, run)), run
 
-    app.blocks.load(opened, None, [*switches, known], **QUIET)
+    @guarded
+    def other_data(dataset: str | None, before: str | None, shown: str) -> tuple[Any, ...]:
+        """Who chooses another data set wants to train on it, unless a run is being watched that still goes on."""
+        run = monitor.find(workspace, shown)
+        if before is None or dataset == before or run is None or words.is_active(run.state()["phase"]):
+            return *(gr.skip(),) * 4, dataset
+        return *show(None), dataset
+
+    app.blocks.load(opened, None, [*switches, known, data_known], **QUIET)
+    app.dataset.change(other_data, [app.dataset, data_known, view.shown], [*switches, data_known], **QUIET)
     app.run.change(chosen, [app.run, known], [*switches, known], **QUIET)
     view.new.click(lambda: show(None), None, switches, **QUIET).then(None, None, None, js=REMEMBER_JS.format("new"), **QUIET)
     form.watch.click(lambda: show(monitor.newest_active(workspace)), None, switches, **QUIET).then(
@@ -79,6 +88,11 @@ def _wire_form(app: App, form: setup.Setup) -> None:
         return [gr.Radio(choices=cards, value=model), gr.Radio(value=length), *parts]
 
     @guarded
+    def weights_now(chosen: str | None, request: gr.Request) -> gr.Dropdown:
+        choices = data.weights_choices(workspace, language_of(request))
+        return gr.Dropdown(choices=choices, value=chosen if chosen in dict(choices).values() else "auto")
+
+    @guarded
     def refresh(request: gr.Request, dataset: str | None, *values: Any) -> list[Any]:
         return _refreshed(app, form, dataset, values, language_of(request))
 
@@ -87,8 +101,10 @@ def _wire_form(app: App, form: setup.Setup) -> None:
         return form.values_of(values)
 
     everything = [app.dataset, *form.inputs]
-    asked_for = app.tab["train"].select(fill, form.draft, form.inputs, **PATIENT)
-    asked_for.then(refresh, everything, outputs, **PATIENT)
+    weights = form.parts["weights"]
+    app.blocks.load(fill, form.draft, form.inputs, **QUIET)
+    entered = app.tab["train"].select(weights_now, weights, weights, **QUIET)
+    entered.then(refresh, everything, outputs, **PATIENT)
     app.dataset.change(refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
     edited = gr.on([part.change for part in form.inputs], refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
     edited.then(changed, form.inputs, form.draft, **QUIET)

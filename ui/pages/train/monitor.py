@@ -71,7 +71,7 @@ def build() -> Monitor:
 
 def find(workspace: Workspace, wanted: str | None) -> Run | None:
     """The run called `wanted`; ids are looked up among those that are there."""
-    return next((run for run in all_runs(workspace) if wanted and run.id == wanted), None)
+    return next((Run(folder) for folder in workspace.runs() if wanted and folder.name == wanted and Run(folder).exists()), None)
 
 
 def all_runs(workspace: Workspace) -> list[Run]:
@@ -82,7 +82,7 @@ def all_runs(workspace: Workspace) -> list[Run]:
 
 def newest_active(workspace: Workspace) -> Run | None:
     """The run that trains, else the one that waits first."""
-    folder = workspace.root / "runs"
+    folder = workspace.runs_folder
     training = sorted(local.active(folder), key=lambda run: run.state()["created"] or 0)
     return training[-1] if training else next(iter(local.queued(folder)), None)
 

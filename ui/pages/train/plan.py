@@ -106,7 +106,7 @@ def display_name(name: str) -> str:
 
 def command(config: TrainConfig, workspace: Workspace) -> str:
     """The shell command that does the same."""
-    return command_line(config, workspace.root / "runs" / f"{config.model}-1")
+    return command_line(config, workspace.runs_folder / f"{config.model}-1")
 
 
 def problem(error: UserError, language: str) -> Html:

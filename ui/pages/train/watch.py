@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.runs import Run
-from ui.plots import UNKNOWN, Drawn
+from ui.plots import UNKNOWN, Drawn, slim
 
 MEANINGLESS = ("heartbeat", "pid_started")
 
@@ -51,7 +51,7 @@ def look(watch: Watch, run: Run) -> News:
         rows, offset = run.metrics()  # a resumed run has dropped what came after its checkpoint
         watch.rows.clear()
     watch.offset = offset
-    watch.rows.extend(rows)
+    watch.rows.extend(map(slim, rows))
     state = {name: value for name, value in run.state().items() if name not in MEANINGLESS}
     state_changed, watch.state = state != watch.state, state
     log = _stamp(run.folder / "log.txt")
