@@ -22,6 +22,8 @@ ICONS = {
     "error": '<circle cx="12" cy="12" r="8.5"/><path d="M12 7.5v5.5m0 2.9v.1"/>',
     "note": '<circle cx="12" cy="12" r="8.5"/><path d="M12 11v5.5m0-8.5v-.1"/>',
     "theme": '<circle cx="12" cy="12" r="8"/><path d="M12 4v16a8 8 0 0 0 0-16z" fill="currentColor" stroke="none"/>',
+    "back": '<path d="m14.5 5.5-6.5 6.5 6.5 6.5"/>',
+    "next": '<path d="m9.5 5.5 6.5 6.5-6.5 6.5"/>',
     "close": '<path d="m6 6 12 12M18 6 6 18"/>',
     "stop": '<rect x="6.5" y="6.5" width="11" height="11" rx="1.5"/>',
 }

@@ -96,8 +96,9 @@ def loss_update(rows: Sequence[Row], language: str, drawn: Drawn) -> tuple[gr.Li
     return update(points, colours, "step", drawn, mean=True)
 
 
-def metric_update(rows: Sequence[Row], drawn: Drawn) -> tuple[gr.LinePlot, Drawn]:
-    return update(metric_series(rows), METRIC_COLOURS, "epoch", drawn)
+def metric_update(rows: Sequence[Row], drawn: Drawn, epochs: int = 0) -> tuple[gr.LinePlot, Drawn]:
+    """The metric plot's next value, see `update`. Its axis spans the whole run, so that one sees how much is still to come."""
+    return update(metric_series(rows), METRIC_COLOURS, "epoch", drawn, x_lim=[0, epochs] if epochs > 1 else None)
 
 
 def rate_update(rows: Sequence[Row]) -> gr.LinePlot:
@@ -114,7 +115,8 @@ def comparison_update(runs: Mapping[str, Sequence[Row]], metric: str, drawn: Dra
     return update(series, colours_of(list(runs)), "epoch", drawn, mean=metric == "loss")
 
 
-def update(series: Mapping[str, Points], colours: Mapping[str, str], x: str, drawn: Drawn, *, mean: bool = False) -> tuple[gr.LinePlot, Drawn]:
+def update(series: Mapping[str, Points], colours: Mapping[str, str], x: str, drawn: Drawn, *, mean: bool = False,
+           x_lim: list[float | None] | None = None) -> tuple[gr.LinePlot, Drawn]:
     """A plot's next value, and the names of the curves that it then shows. `drawn` are those that it shows now, None when it is empty.
 
     gr.LinePlot fixes its curves and colours when it is first drawn and moves only its points afterwards. So a plot that shows other curves is
@@ -123,7 +125,7 @@ def update(series: Mapping[str, Points], colours: Mapping[str, str], x: str, dra
     shown = {name: points for name, points in series.items() if points}
     if not shown or (drawn is not None and drawn != tuple(shown)):
         return gr.LinePlot(value=None), None
-    return gr.LinePlot(value=frame(shown, x, mean=mean), color_map={name: colours[name] for name in shown}), tuple(shown)
+    return gr.LinePlot(value=frame(shown, x, mean=mean), color_map={name: colours[name] for name in shown}, x_lim=x_lim), tuple(shown)
 
 
 def _loss_by_epoch(rows: Sequence[Row]) -> Points:

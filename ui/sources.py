@@ -18,7 +18,7 @@ def chosen_source(file: str | None, path: str) -> Path:
         raise UserError("nothing_chosen")
     typed = Path(path.strip().strip("\"'")).expanduser()
     if not typed.exists():
-        raise UserError("no_such_source", path=str(typed))
+        raise UserError("path_missing", path=str(typed))
     return typed
 
 

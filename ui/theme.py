@@ -68,9 +68,9 @@ TOASTS = ("error", "warning", "success", "info")
 
 
 def css() -> str:
-    """The tokens as variables, then the style sheet that uses them."""
+    """The tokens as variables, then the style sheets that use them: the frame's (style.css) and the pages'."""
     light = f":root {{ {_variables(LIGHT)} --lb-well: {WELL}; --lb-shadow: {SHADOW}; }}"
-    return "\n".join((light, f".dark {{ {_variables(DARK)} }}", _toasts(), _asset("style.css")))
+    return "\n".join((light, f".dark {{ {_variables(DARK)} }}", _toasts(), *(sheet.read_text(encoding="utf-8") for sheet in sorted(ASSETS.glob("*.css"), reverse=True))))
 
 
 def _toasts() -> str:

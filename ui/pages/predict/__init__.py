@@ -21,7 +21,7 @@ from ui.pages.predict.result import Filter, Result, find_objects
 from ui.pages.train.data import WEIGHT_SUFFIXES
 from ui.pages.train.data import find as find_dataset
 from ui.progress import Work
-from ui.selection import App
+from ui.selection import App, go_to
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 QUEUED: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_id": "model", "concurrency_limit": 1}
@@ -35,6 +35,7 @@ class Parts:
 
     model: gr.Dropdown
     kind: gr.Dropdown
+    train: gr.Button
     upload: gr.UploadButton
     files: gr.File
     sample: gr.Button
@@ -70,6 +71,7 @@ def _layout(app: App) -> Parts:
             gr.HTML(static(lambda language: tag("h2", t("predict.title", language), class_="lb-heading")), js_on_load=None, **PLAIN)
             model = gr.Dropdown([], label=label("predict.model"), interactive=True, elem_id="lb-predict-model")
             kind = gr.Dropdown([], label=label("predict.kind"), info=label("predict.kind.help"), visible=False, elem_id="lb-predict-kind")
+            train = gr.Button(label("runs.start"), variant="primary", visible=False, elem_id="lb-predict-train")
             upload = gr.UploadButton(label("predict.add_weights"), file_types=list(WEIGHT_SUFFIXES), size="sm", visible=not app.demo)
             files = gr.File(label=label("predict.files"), file_count="multiple", file_types=["image"], height=190, elem_id="lb-predict-files")
             sample = gr.Button(label("predict.sample"), size="sm", elem_id="lb-predict-sample")
@@ -85,38 +87,40 @@ def _layout(app: App) -> Parts:
         with gr.Column(elem_classes="lb-main"):
             strip = gr.HTML("", js_on_load=view.STRIP_JS, visible=False, elem_id="lb-predict-strip", **PLAIN)
             well = gr.HTML(static(view.empty), js_on_load=view.JS, elem_id="lb-predict-result", **PLAIN)
-    return Parts(model, kind, upload, files, sample, threshold, only, opacity, json_button, csv_button, json_file, csv_file, well, strip, found,
-                 index)
+    return Parts(model, kind, train, upload, files, sample, threshold, only, opacity, json_button, csv_button, json_file, csv_file, well, strip,
+                 found, index)
 
 
 def _wire_models(app: App, parts: Parts) -> None:
     """The list of models follows the workspace, and the header's run."""
     workspace = app.workspace
 
-    def listed(language: str, run: str | None, now: str | None) -> tuple[Any, Any]:
-        found = models.choices(workspace, language)
+    def listed(language: str, run: str | None, now: str | None) -> tuple[Any, ...]:
+        found = models.choices(workspace)
         chosen = models.pick(found, run, now)
-        return gr.Dropdown(choices=found or [(models.empty_text(language), "")], value=chosen or ""), _kind(chosen)
+        choices = found or [(t("predict.no_model", language), "")]
+        return gr.Dropdown(choices=choices, value=chosen or ""), _kind(chosen), gr.Button(visible=not found)
 
     @guarded
-    def entered(run: str | None, now: str | None, request: gr.Request) -> tuple[Any, Any]:
+    def entered(run: str | None, now: str | None, request: gr.Request) -> tuple[Any, ...]:
         return listed(language_of(request), run, now)
 
     @guarded
-    def followed(run: str | None, request: gr.Request) -> tuple[Any, Any]:
+    def followed(run: str | None, request: gr.Request) -> tuple[Any, ...]:
         return listed(language_of(request), run, None)
 
     @guarded
-    def added(upload: str, request: gr.Request) -> tuple[Any, Any]:
+    def added(upload: str, request: gr.Request) -> tuple[Any, ...]:
         if app.demo:
             raise UserError("demo_upload")
         return listed(language_of(request), None, models.add_weights(workspace, upload))
 
-    lists = [parts.model, parts.kind]
+    lists = [parts.model, parts.kind, parts.train]
     app.tab["predict"].select(entered, [app.run, parts.model], lists, **QUIET)
     app.run.change(followed, app.run, lists, **QUIET)
     parts.upload.upload(added, parts.upload, lists, **QUIET)
     parts.model.input(_kind, parts.model, parts.kind, **QUIET)
+    parts.train.click(lambda: go_to("train"), None, app.tabs, **QUIET)
 
 
 def _kind(chosen: str | None) -> gr.Dropdown:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from engine.types import UserError
 from engine.workspace import Workspace, slug
-from ui.i18n import t
 from ui.pages.train import words
 from ui.pages.train.data import WEIGHT_SUFFIXES, weights_files
 
@@ -45,15 +44,15 @@ class Predictors:
 predictors = Predictors()
 
 
-def choices(workspace: Workspace, language: str) -> list[tuple[str, str]]:
+def choices(workspace: Workspace) -> list[tuple[str, str]]:
     """(name, id) of every run with weights and every file in workspace/weights, newest run first."""
     found = weights_files(workspace)
     runs = sorted((key for key in found if key.startswith("runs/")), reverse=True)
     files = [key for key in found if key.startswith("weights/")]
-    return [(_run_name(key, language), key) for key in runs] + [(key.partition("/")[2], key) for key in files]
+    return [(_run_name(key), key) for key in runs] + [(key.partition("/")[2], key) for key in files]
 
 
-def _run_name(key: str, language: str) -> str:
+def _run_name(key: str) -> str:
     run = key.partition("/")[2]
     name = words.name_of(run)
     return name if name == run else f"{name} · {run[4:6]}-{run[6:8]} {run[9:11]}:{run[11:13]}"
@@ -74,7 +73,9 @@ def file_of(workspace: Workspace, chosen: str | None) -> Path:
     for key in (chosen, f"runs/{chosen}", f"weights/{chosen}"):
         if key in found:
             return found[key]
-    raise UserError("model_gone", name=str(chosen or "–")[:80], known=", ".join(list(found)[:20]) or "–")
+    if not found:
+        raise UserError("no_model")
+    raise UserError("model_gone", name=str(chosen or "–")[:80], known=", ".join(list(found)[:20]))
 
 
 def add_weights(workspace: Workspace, upload: str) -> str:
@@ -97,7 +98,3 @@ def add_weights(workspace: Workspace, upload: str) -> str:
 def needs_name(chosen: str | None) -> bool:
     """A bare weights file may not say which model it belongs to."""
     return bool(chosen) and str(chosen).startswith("weights/")
-
-
-def empty_text(language: str) -> str:
-    return t("predict.no_model", language)

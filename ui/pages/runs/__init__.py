@@ -163,10 +163,9 @@ def _wire_actions(app: App, parts: Parts) -> None:
 
     @guarded
     def stop(request: gr.Request, picked: list[str]) -> list[Any]:
-        for each in picked:
-            run = monitor.find(workspace, each)
-            if run is not None and words.is_active(run.state()["phase"]):
-                monitor.stop(workspace, each)
+        for run in table.picked_runs(workspace, picked):
+            if words.is_active(run.state()["phase"]):
+                monitor.stop(workspace, run.id)
         return shown(workspace, picked, language_of(request))
 
     @guarded
@@ -177,16 +176,14 @@ def _wire_actions(app: App, parts: Parts) -> None:
 
     @guarded
     def ask(picked: list[str], request: gr.Request) -> tuple[Any, ...]:
-        names = ", ".join(words.name_of(each) for each in picked)
-        return gr.Column(visible=True), tag("p", t("runs.delete_question", language_of(request), names=names))
+        return gr.Column(visible=True), tag("p", t("runs.delete_question", language_of(request), names=", ".join(map(words.name_of, picked))))
 
     @guarded
     def delete(request: gr.Request, picked: list[str]) -> list[Any]:
         if app.demo:
             raise UserError("demo_delete")
-        for run in (monitor.find(workspace, each) for each in picked):
-            if run is not None:
-                table.move_to_trash(workspace, run)
+        for run in table.picked_runs(workspace, picked):
+            table.move_to_trash(workspace, run)
         language = language_of(request)
         return [*shown(workspace, [], language), choose_run(workspace, None, language)]
 

@@ -18,6 +18,7 @@ from ui import forms, html, plots
 from ui.html import Html, join, tag
 from ui.i18n import t
 from ui.pages.train import words
+from ui.pages.train.monitor import find
 from ui.pages.train.pictures import elapsed
 from ui.pages.train.plan import display_name
 
@@ -139,6 +140,11 @@ def _setting(name: str, value: Any, language: str) -> str:
     if field is not None and field.open is not None and value == field.open:
         return t("train.suggested", language)
     return Path(value).name if name == "data" else forms.figure(value)
+
+
+def picked_runs(workspace: Workspace, picked: Sequence[str]) -> list[Run]:
+    """Those of the ticked runs that are still there."""
+    return [run for run in (find(workspace, each) for each in picked) if run is not None]
 
 
 def move_to_trash(workspace: Workspace, run: Run) -> Path:

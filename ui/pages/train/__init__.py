@@ -124,7 +124,7 @@ def _refreshed(app: App, form: setup.Setup, dataset: str | None, values: tuple[A
     found = data.find(app.workspace, dataset)
     card = data.card(found, language)
     if found is None:
-        return [card, gr.Button(visible=True), "", "", gr.Button(interactive=False)]
+        return [card, gr.Button(visible=True), plan.nothing(language), "", gr.Button(interactive=False)]
     try:
         proposal = plan.propose(_asked(app, form, found, values), data.facts(found))
     except UserError as error:
@@ -156,8 +156,8 @@ def _wire_start(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
             gr.Info(t("train.queued_behind", language_of(request), n=ahead))
         return (gr.Column(visible=False), gr.Column(visible=True), run.id, choose_run(app.workspace, run.id, language_of(request)))
 
-    form.start.click(start, [app.dataset, *form.inputs], [form.column, view.column, view.shown, app.run], show_progress="minimal",
-                     api_visibility="private", js=None).then(None, None, None, js=REMEMBER_JS.format(""), **QUIET)
+    form.start.click(start, [app.dataset, *form.inputs], [form.column, view.column, view.shown, app.run], show_progress="hidden",
+                     api_visibility="private").then(None, None, None, js=REMEMBER_JS.format(""), **QUIET)
 
 
 def _wire_monitor(app: App, view: monitor.Monitor) -> None:

@@ -113,7 +113,7 @@ def tick(workspace: Workspace, shown: str, watch: Watch | None, language: str) -
 
 def _plot_parts(watch: Watch, language: str) -> list[Any]:
     loss, watch.loss = plots.loss_update(watch.rows, language, watch.loss)
-    metrics, watch.metrics = plots.metric_update(watch.rows, watch.metrics)
+    metrics, watch.metrics = plots.metric_update(watch.rows, watch.metrics, int(watch.state.get("epochs") or 0))
     return [loss, metrics, plots.rate_update(watch.rows)]
 
 

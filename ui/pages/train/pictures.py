@@ -17,7 +17,7 @@ from ui.i18n import t
 from ui.pages.train import words
 from ui.pages.train.watch import epoch_of
 
-PREVIEW_WIDTH = 480
+PREVIEW_WIDTH = 400
 LOG_LINES = 40
 
 
@@ -93,7 +93,7 @@ def _thumbnail(file: Path) -> str:
     except (OSError, UnidentifiedImageError, SyntaxError):
         return ""
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=85)
+    small.save(buffer, "JPEG", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

@@ -109,6 +109,10 @@ def command(config: TrainConfig, workspace: Workspace) -> str:
     return command_line(config, workspace.runs_folder / f"{config.model}-1")
 
 
+def nothing(language: str) -> Html:
+    return tag("div", tag("p", t("train.no_plan", language), class_="lb-muted"), class_="lb-previews-empty")
+
+
 def problem(error: UserError, language: str) -> Html:
     """A value that cannot be, said where the plan would stand."""
     return tag("div", tag("p", html.icon("warn"), " ", error.message(language), class_="lb-tone-bad"), tag("p", error.remedy(language)),

@@ -53,7 +53,8 @@ def build() -> Setup:
             watch = gr.Button(label("train.watch"), elem_id="lb-train-watch")
         with _step(1, "data"):
             data = gr.HTML(**PLAIN, elem_id="lb-train-data")
-            open_data = gr.Button(label("train.open_data"), visible=False, elem_id="lb-train-open-data")
+            open_data = gr.Button(label("train.open_data"), variant="primary", visible=False, elem_id="lb-train-open-data",
+                                  elem_classes="lb-lone-button")
         with _step(2, "model"):
             model = gr.Radio([], show_label=False, container=False, elem_id="lb-train-model", elem_classes="lb-choice-cards")
         with _step(3, "plan", lambda: parts.update(_controls(plain))):
