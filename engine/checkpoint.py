@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from engine import weights
 from engine.types import UserError
 
 SPARE_BYTES = 64 * 2**20
+CONTENT = frozenset(("model", "ema", "ema_updates", "optimizer", "scaler", "random", "step", "epoch", "batch", "epochs", "elapsed", "best", "terms",
+                     "classes"))
 
 
 def save(state: dict[str, Any], file: Path) -> None:
@@ -35,6 +38,14 @@ def save(state: dict[str, Any], file: Path) -> None:
     except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
         raise UserError("checkpoint_not_written", path=str(file), reason=str(error)[:200]) from error
+
+
+def read(file: Path) -> dict[str, Any]:
+    """What `Session.save_last` wrote. Raises UserError when the file is damaged or something else."""
+    state = weights.safe_load(file)
+    if not isinstance(state, dict) or not state.keys() >= CONTENT:
+        raise UserError("weights_broken", path=str(file))
+    return state
 
 
 def random_state() -> dict[str, Any]:

@@ -63,7 +63,8 @@ class TrainConfig:
         if self.epochs and self.minutes and not self.epochs_plan:
             raise UserError("epochs_and_minutes", epochs=self.epochs, minutes=self.minutes)
         if self.image_size % 32:
-            raise UserError("image_size_multiple", value=self.image_size, low=self.image_size // 32 * 32, high=self.image_size // 32 * 32 + 32)
+            raise UserError("image_size_multiple", value=self.image_size, low=max(32, self.image_size // 32 * 32),
+                            high=max(64, self.image_size // 32 * 32 + 32))
 
     def replace(self, **changes: Any) -> TrainConfig:
         return dataclasses.replace(self, **changes)
@@ -89,7 +90,7 @@ def coerce(spec: dataclasses.Field[Any], value: Any) -> Any:
     """`value` as the field's type and inside its bounds; UserError naming value, bound and remedy otherwise."""
     kind = option_types()[spec.name]
     if isinstance(kind, types.GenericAlias) or typing.get_origin(kind) is dict:
-        return dict(json.loads(value) if isinstance(value, str) else value)
+        return _epochs_by_epoch(value)
     if kind is str:
         value = str(value)
         if spec.metadata["choices"] and value not in spec.metadata["choices"]:
@@ -103,3 +104,10 @@ def coerce(spec: dataclasses.Field[Any], value: Any) -> Any:
     if number != number or (low is not None and number < low) or (high is not None and number > high):
         raise UserError("option_bounds", name=spec.name, value=value, low=low, high=high)
     return number
+
+
+def _epochs_by_epoch(value: Any) -> dict[str, int]:
+    try:
+        return {str(int(epoch)): int(epochs) for epoch, epochs in dict(json.loads(value) if isinstance(value, str) else value).items()}
+    except (TypeError, ValueError) as error:
+        raise UserError("option_plan", value=value) from error

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from engine.datasets.images import open_image, resize
-from engine.predict import Predictor
+from engine.predict import Predictor, is_placeholder
 from engine.tasks.loading import ImageCache
 from engine.types import Instances, Labels, Sample, UserError
 
@@ -60,16 +60,29 @@ class SquareCache:
             self._squares[path] = square
         return square
 
+    def readable(self, path: Path) -> bool:
+        """Whether the image can be had; a readable one is kept, if there is room."""
+        if path in self._squares:
+            return True
+        try:
+            self(path)
+        except (UserError, OSError):
+            return False
+        return True
+
 
 def align_classes(samples: Sequence[Sample], data_classes: Sequence[str], model_classes: Sequence[str]) -> list[Sample]:
-    """Samples with class ids of the model, matched by name. Raises UserError for a class that the model does not know."""
+    """Samples with class ids of the model, matched by name; by position when the model has only numbers.
+
+    Raises UserError for a class that the model does not know.
+    """
     if tuple(data_classes) == tuple(model_classes):
         return list(samples)
     unknown = [name for name in data_classes if name not in model_classes]
-    if unknown and len(data_classes) != len(model_classes):
-        raise UserError("classes_differ", data=", ".join(unknown), model=", ".join(model_classes))
-    if unknown:
+    if unknown and len(data_classes) == len(model_classes) == len(unknown) and all(map(is_placeholder, model_classes)):
         return list(samples)
+    if unknown:
+        raise UserError("classes_differ", data=", ".join(unknown), model=", ".join(model_classes))
     mapping = np.array([list(model_classes).index(name) for name in data_classes])
     return [each if each.labels is None else each.with_labels(_mapped(each.labels, mapping)) for each in samples]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,9 +89,13 @@ def load(path: str | Path, model: str | None = None, *, classes: Sequence[str] |
         file = file / "best.pt"
         if not file.is_file():
             raise UserError("run_without_best", path=str(path))
+    if not file.exists():
+        raise UserError("path_missing", path=str(path))
     state = weights.safe_load(file)
     target = torch.device(choose_device(device))
     if isinstance(state, dict) and {"model", "model_name", "classes", "preprocess"} <= state.keys():
+        if model not in (None, state["model_name"]):
+            raise UserError("model_differs", path=str(path), stored=state["model_name"], model=model)
         return _from_best(state, file, classes, target)
     if model is None:
         raise UserError("model_name_needed", path=str(path), known=", ".join(models.names()))
@@ -126,6 +131,11 @@ def _names(wanted: Sequence[str] | None, stored: Sequence[str], count: int) -> t
     if len(names) > count:
         raise UserError("too_many_class_names", given=len(names), wanted=count)
     return tuple(names + [f"class {i}" for i in range(len(names), count)])
+
+
+def is_placeholder(name: str) -> bool:
+    """A name that stands where an official checkpoint has none."""
+    return re.fullmatch(r"class \d+", name) is not None
 
 
 def as_pixels(image: Picture) -> np.ndarray:

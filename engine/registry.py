@@ -12,7 +12,8 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """Collects what the modules of `package` list in a module-level tuple called `attribute`.
 
-    Entries need a `name`. `skip` names modules that are shared parts, not entries. The walk happens on first use, so importing a registry costs nothing.
+    Entries need a `name`. `skip` names modules that are shared parts, not entries. The walk happens on first use, so that
+    importing a registry costs nothing.
     """
 
     def __init__(self, package: str, attribute: str, kind: str, *, skip: tuple[str, ...] = ()) -> None:

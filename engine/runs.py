@@ -7,6 +7,8 @@ import os
 import re
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from engine.types import UserError
 ACTIVE = ("starting", "running", "stopping")
 FINISHED = ("done", "stopped", "interrupted", "failed")
 FOREIGN_HEARTBEAT_S = 60
+CLAIM_S = 10
 EMPTY_STATE: dict[str, Any] = {"phase": "queued", "pid": None, "pid_started": None, "host": None, "step": 0, "epoch": 0, "epochs": 0,
                                "eta_s": None, "images_per_s": None, "memory_gib": None, "error": None, "heartbeat": None, "created": None}
 
@@ -116,25 +119,32 @@ class Run:
         temporary.replace(self.folder / "metrics.jsonl")
 
     def claim(self) -> None:
-        """The calling process becomes the worker of this run."""
+        """The calling process becomes the worker of this run. Raises UserError when another one is at work on it."""
         me = psutil.Process()
+        with exclusive(self.folder / ".claim.lock", CLAIM_S) as mine:
+            state = self.state()
+            if not mine or (state["phase"] in ACTIVE and state["pid"] != me.pid):
+                raise UserError("run_active", run=self.id)
+            self._claim(me)
+
+    def _claim(self, me: psutil.Process) -> None:
         self.write_state(phase="starting", pid=me.pid, pid_started=me.create_time(), host=socket.gethostname(), error=None, eta_s=None)
 
 
 def create(folder: str | Path, config: TrainConfig) -> Run:
     """A new run, "queued". Raises UserError when the folder already holds something, but for a run that failed before its first checkpoint."""
     folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()) and not _failed_at_the_start(Run(folder)):
-        raise UserError("run_exists", path=str(folder))
+    run = Run(folder)
     try:
+        if folder.exists() and any(folder.iterdir()) and not _failed_at_the_start(run):
+            raise UserError("run_exists", path=str(folder))
         (folder / "previews").mkdir(parents=True, exist_ok=True)
         (folder / "stop").unlink(missing_ok=True)
+        run.write_config(config)
+        (folder / "command.txt").write_text(command_line(config, folder) + "\n", encoding="utf-8")
+        run.write_state(phase="queued", created=time.time())
     except OSError as error:
         raise UserError("folder_not_writable", path=str(folder), reason=error.strerror or str(error)) from error
-    run = Run(folder)
-    run.write_config(config)
-    (folder / "command.txt").write_text(command_line(config, folder) + "\n", encoding="utf-8")
-    run.write_state(phase="queued", created=time.time())
     return run
 
 
@@ -169,6 +179,23 @@ def write_json(file: Path, value: Any) -> None:
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
     temporary.replace(file)
+
+
+@contextmanager
+def exclusive(file: Path, stale_s: float) -> Iterator[bool]:
+    """A lock file; yields False when somebody else holds it. One older than `stale_s` was left by a process that died."""
+    with suppress(FileNotFoundError):
+        if time.time() - file.stat().st_mtime > stale_s:
+            file.unlink(missing_ok=True)
+    try:
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def _quoted(value: str) -> str:

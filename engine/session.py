@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import random
 import time
@@ -54,6 +55,11 @@ class Data:
     valid: list[Sample]
     problems: list[Problem]
 
+    def untaught(self) -> list[str]:
+        """Classes of validation objects of which no training image holds one."""
+        taught, asked = ({int(c) for each in part for c in getattr(each.labels, "classes", ())} for part in (self.train, self.valid))
+        return [self.classes[c] for c in sorted(asked - taught)]
+
 
 def open_data(config: TrainConfig, task: Task, scratch: Path) -> Data:
     """Reads the data set; splits off a validation part when there is none. Raises UserError when nothing can be learnt."""
@@ -74,7 +80,7 @@ def facts_of(data: Data) -> DataFacts:
 class Session:
     """State of one run. `step` counts optimiser steps, `epoch` the one in progress (from 1), `batch` the batches done in it.
 
-    `terms` are the losses since the last row of metrics.
+    `terms` are the losses since the last row of metrics, `bad` the batches in a row without a usable loss or gradient.
     """
 
     def __init__(self, config: TrainConfig, scratch: Path, source: Path | None) -> None:
@@ -92,6 +98,7 @@ class Session:
         self.step, self.epoch, self.batch, self.elapsed = 0, 1, 0, 0.0
         self.best: dict[str, Any] = {}
         self.terms: list[dict[str, float]] = []
+        self.bad = 0
         self.epochs = max(1, self.config.epochs)
         self.unreadable: set[str] = set()
         self._open_loaders()
@@ -128,8 +135,8 @@ class Session:
         return self.steps_per_epoch * self.epochs
 
     def set_epochs(self, epochs: int) -> None:
-        """Change the length of the run: rate and average follow."""
-        self.epochs = max(epochs, self.epoch)
+        """Change the length of the run: rate and average follow. It never ends before what is done already."""
+        self.epochs = max(epochs, self.epoch if self.batch else self.epoch - 1, 1)
         if hasattr(self, "ema"):
             self.ema.set_decay(ema_decay(self.config, self.total_steps))
 
@@ -139,9 +146,23 @@ class Session:
         self.batches.epoch, self.batches.start = self.epoch, self.batch
         self.batches.strong = self.epoch < plain_from(self.config, self.epochs)
 
-    def learn(self, batch: Batch) -> dict[str, float]:
-        """One batch forward and backward, and a step when enough are gathered. Returns the loss terms."""
-        batch = batch.to(self.device)
+    @property
+    def between_steps(self) -> bool:
+        """No gathered gradients wait for their step."""
+        return self.batch % self.config.accumulate == 0 or self.batch == len(self.batches)
+
+    def learn(self, batch: Batch) -> None:
+        """One batch forward and backward (nothing when none of its images could be read), and a step when enough are gathered."""
+        terms = self._backward(batch.to(self.device)) if len(batch) else None
+        self.batch += 1
+        stepped = self._update() if self.between_steps else True
+        if terms is None:
+            return
+        self.bad = 0 if stepped and math.isfinite(terms["loss"]) else self.bad + 1
+        if not self.bad:
+            self.terms.append(terms)
+
+    def _backward(self, batch: Batch) -> dict[str, float]:
         rate = schedule.factor(self.config, self.step, total_steps=self.total_steps, epochs=self.epochs)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * rate
@@ -149,25 +170,26 @@ class Session:
         terms = self.loss(images, batch.targets)
         total = sum(terms.values())
         self.accelerator.backward(total / self.config.accumulate)
-        self.batch += 1
-        if self.batch % self.config.accumulate == 0 or self.batch == len(self.batches):
-            self._update()
         names, values = ["loss", *terms], torch.stack([total.detach(), *(each.detach() for each in terms.values())]).tolist()
         return {**dict(zip(names, values, strict=True)), "lr": self.config.lr * rate}
 
-    def _update(self) -> None:
-        """Clip, step, average. A step whose gradients are not finite is left out."""
+    def _update(self) -> bool:
+        """Clip, step, average. A step whose gradients are not finite is left out, and False returned."""
         norm = self.accelerator.clip_grad_norm_(self.loss.parameters(), self.config.clip or float("inf"))
-        if torch.isfinite(norm) or self.accelerator.scaler is not None:
+        usable = bool(torch.isfinite(norm)) or self.accelerator.scaler is not None
+        if usable:
             self.optimizer.step()
             self.ema.update(self.network)
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
+        return usable
 
     def note_unreadable(self, names: Sequence[str]) -> list[str]:
         """Images that vanished or broke after the import are skipped; returns the new ones. Too many raise UserError."""
         new = [name for name in names if name not in self.unreadable]
         self.unreadable.update(new)
+        if len(self.unreadable) >= len(self.data.train):
+            raise UserError("no_readable_images", path=self.config.data, images=len(self.data.train))
         if len(self.unreadable) > max(2, UNREADABLE_LIMIT * len(self.data.train)):
             raise UserError("too_many_unreadable", count=len(self.unreadable), images=len(self.data.train), first=sorted(self.unreadable)[0])
         return new
@@ -177,10 +199,19 @@ class Session:
         return Predictor(self.ema.network, name=self.config.model, task=self.task, classes=self.data.classes, device=self.device,
                          preprocess=Preprocess.of(self.spec, self.config.image_size))
 
-    def validate(self) -> tuple[dict[str, Any], list[Labels]]:
+    def drop_unreadable_valid(self) -> list[str]:
+        """Takes validation images that vanished or broke after the import out of the measurement; returns their names."""
+        readable = [self.squares.readable(each.image) for each in self.data.valid]
+        gone = [each.name or each.image.name for each, good in zip(self.data.valid, readable, strict=True) if not good]
+        if len(gone) > max(2, UNREADABLE_LIMIT * len(readable)) or len(gone) == len(readable):
+            raise UserError("too_many_unreadable", count=len(gone), images=len(readable), first=gone[0])
+        self.data.valid = [each for each, good in zip(self.data.valid, readable, strict=True) if good]
+        return gone
+
+    def validate(self) -> tuple[dict[str, Any], list[tuple[Sample, Labels]]]:
         """Metrics and predictions of the averaged weights on the validation images."""
         found = predict_samples(self.predictor(), self.data.valid, batch=max(4, self.config.batch), squares=self.squares)
-        return self.task.measure(self.data.valid, found, self.data.classes), found
+        return self.task.measure(self.data.valid, found, self.data.classes), list(zip(self.data.valid, found, strict=True))
 
     def save_last(self, file: Path) -> None:
         scaler = self.accelerator.scaler
@@ -188,19 +219,21 @@ class Session:
             "version": __version__, "model": self.network.state_dict(), "ema": self.ema.network.state_dict(), "ema_updates": self.ema.updates,
             "optimizer": self.optimizer.state_dict(), "scaler": scaler.state_dict() if scaler else None, "random": checkpoint.random_state(),
             "step": self.step, "epoch": self.epoch, "batch": self.batch, "epochs": self.epochs, "elapsed": self.elapsed, "best": self.best,
-            "terms": self.terms,
-            "classes": list(self.data.classes), "config": self.config.as_dict(),
+            "terms": self.terms, "classes": list(self.data.classes), "config": self.config.as_dict(),
         }, file)
 
     def restore(self, file: Path) -> None:
         """Go on exactly where `save_last` stood. Raises UserError when the classes of the data have changed since."""
-        state = weights.safe_load(file)
+        state = checkpoint.read(file)
         if tuple(state["classes"]) != self.data.classes:
             raise UserError("classes_changed", before=", ".join(state["classes"]), now=", ".join(self.data.classes))
-        self.network.load_state_dict(state["model"])
-        self.ema.network.load_state_dict(state["ema"])
+        try:
+            self.network.load_state_dict(state["model"])
+            self.ema.network.load_state_dict(state["ema"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise UserError("checkpoint_foreign", path=str(file), model=self.config.model, classes=len(self.data.classes)) from error
         self.ema.updates = state["ema_updates"]
-        self.optimizer.load_state_dict(state["optimizer"])
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.epoch, self.batch = state["step"], state["epoch"], state["batch"]
@@ -225,9 +258,11 @@ class Session:
             return ("bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"), {}
         if self.device.type != "cpu":
             return "none", {}
-        batch = next(iter(self.loader)).to(self.device)
+        batch = next((each for each in self.loader if len(each)), None)
+        if batch is None:
+            raise UserError("no_readable_images", path=self.config.data, images=len(self.data.train))
         before = checkpoint.random_state()
-        seconds = {each: self._seconds_per_step(batch, each) for each in ("none", "bf16")}
+        seconds = {each: self._seconds_per_step(batch.to(self.device), each) for each in ("none", "bf16")}
         checkpoint.restore_random_state(before)
         return ("bf16" if seconds["bf16"] < 0.95 * seconds["none"] else "none"), seconds
 

@@ -8,19 +8,20 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 from engine import weights
 from engine.config import TrainConfig
 from engine.models import models
 from engine.recipe import schedule_facts
 from engine.session import Session
-from engine.types import UserError
+from engine.types import Instances, UserError
 
 ROWS_PER_EPOCH = 10
 PREVIEWS = 4
 NON_FINITE_LIMIT = 5
 REPLAN_TOLERANCE = 0.04
+Ending = Literal["whole", "stopped", "late"]
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,14 @@ def train(config: TrainConfig, folder: Path | None = None, *, stop: Callable[[],
         yield Event("recorded", session.step, session.epoch, {"config": session.config, "seconds": seconds})
         yield Event("plan", session.step, session.epoch, _plan(session))
         while session.epoch <= session.epochs:
-            finished = yield from _epoch(session, clock, stop)
-            if not finished:
+            ending = yield from _epoch(session, clock, stop)
+            if ending == "stopped":
                 session.save_last(folder / "last.pt")
                 yield Event("stopped", session.step, session.epoch)
                 return
+            if ending == "late":
+                clock.end_here()
+                yield Event("note", session.step, session.epoch, {"key": "out_of_time", "epoch": session.epoch})
             yield from _validate(session, folder)
             session.epoch, session.batch = session.epoch + 1, 0
             if clock.replan():
@@ -116,6 +120,10 @@ class Clock:
         """Far beyond the limit inside an epoch: the machine became slow."""
         return bool(self.limit) and not self.replay and self.session.elapsed > 1.1 * self.limit + 5
 
+    def end_here(self) -> None:
+        """The epoch in progress becomes the last one."""
+        self._record(self.session.epoch)
+
     def _record(self, epochs: int) -> None:
         session = self.session
         session.set_epochs(epochs)
@@ -141,6 +149,12 @@ def _opening(session: Session, source: Path | None, resumed: bool) -> Iterator[E
         found = session.coverage
         yield Event("note", values={"key": "weights_loaded", "file": str(source), "matched": len(found.matched), "reshaped": len(found.reshaped),
                                     "missing": len(found.missing)})
+    if not data.valid:
+        yield Event("note", values={"key": "no_validation"})
+    elif not any(isinstance(each.labels, Instances) and len(each.labels) for each in data.valid):
+        yield Event("note", values={"key": "no_validation_objects"})
+    if untaught := data.untaught():
+        yield Event("note", values={"key": "classes_not_in_train", "classes": ", ".join(untaught)})
     for derived in session.derived:
         yield Event("note", values={"derived": derived})
 
@@ -150,34 +164,33 @@ def _plan(session: Session) -> dict[str, Any]:
             "facts": schedule_facts(session.config, session.total_steps, session.epochs)}
 
 
-def _epoch(session: Session, clock: Clock, stop: Callable[[], bool]) -> Generator[Event, None, bool]:
-    """The rest of the current epoch. Returns False when it was asked to stop before its end."""
+def _epoch(session: Session, clock: Clock, stop: Callable[[], bool]) -> Generator[Event, None, Ending]:
+    """The rest of the current epoch. Rows, stops and the end of time come between two steps, never amid gathered gradients."""
     session.start_epoch()
-    every = max(1, len(session.batches) // ROWS_PER_EPOCH)
-    images, bad = 0, 0
+    every = max(1, session.steps_per_epoch // ROWS_PER_EPOCH)
+    images, steps = 0, session.batch // session.config.accumulate
     clock.tick()
     begun = session.elapsed
     for batch in session.loader:
         for name in session.note_unreadable(batch.unreadable):
             yield Event("note", session.step, session.epoch, {"key": "unreadable", "name": name})
-        if not len(batch):
-            session.batch += 1
-            continue
-        terms = session.learn(batch)
+        session.learn(batch)
         clock.tick()
         images += len(batch)
-        bad = 0 if math.isfinite(terms["loss"]) else bad + 1
-        if bad >= NON_FINITE_LIMIT:
+        if session.bad >= NON_FINITE_LIMIT:
             raise UserError("loss_not_finite", step=session.step, lr=session.config.lr, precision=session.config.precision)
-        if not bad:
-            session.terms.append(terms)
-        if session.terms and (session.batch % every == 0 or session.batch == len(session.batches)):
+        if not session.between_steps:
+            continue
+        steps += 1
+        if session.terms and (steps % every == 0 or steps == session.steps_per_epoch):
             yield Event("step", session.step, session.epoch, {
                 "row": _mean(session.terms), "images_per_s": images / max(1e-6, session.elapsed - begun), "eta_s": clock.eta()})
             session.terms = []
-        if (stop() or clock.out_of_time()) and session.batch < len(session.batches):
-            return False
-    return True
+        if steps < session.steps_per_epoch and stop():
+            return "stopped"
+        if steps < session.steps_per_epoch and clock.out_of_time():
+            return "late"
+    return "whole"
 
 
 def _validate(session: Session, folder: Path) -> Iterator[Event]:
@@ -186,14 +199,19 @@ def _validate(session: Session, folder: Path) -> Iterator[Event]:
         session.save_best(folder / "best.pt", {}, {"score": 0.45})
         return
     begun = time.monotonic()
-    measured, found = session.validate()
+    try:
+        measured, found = session.validate()
+    except UserError:
+        for name in session.drop_unreadable_valid():
+            yield Event("note", session.step, session.epoch, {"key": "unreadable", "name": name})
+        measured, found = session.validate()
     metrics = measured["metrics"]
     score = (metrics.get("AP") or 0.0, metrics.get(session.task.headline) or 0.0)
     better = not session.best or score >= tuple(session.best["score"])
     if better:
         session.best = {"score": list(score), "epoch": session.epoch, "metrics": metrics}
         session.save_best(folder / "best.pt", metrics, measured["thresholds"])
-    previews = [(s, labels, measured["thresholds"]["score"]) for s, labels in zip(session.data.valid[:PREVIEWS], found[:PREVIEWS], strict=True)]
+    previews = [(sample, labels, measured["thresholds"]["score"]) for sample, labels in found[:PREVIEWS]]
     yield Event("validated", session.step, session.epoch, {
         "metrics": metrics, "per_class": measured["per_class"], "best": better, "seconds": time.monotonic() - begun, "previews": previews,
         "classes": session.data.classes})

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,8 @@ Watcher = Callable[[Any], None]
 def work(run: Run, watch: Watcher = lambda event: None) -> str:
     """Train the run in this process until it is done or stopped; returns the last phase. `watch` sees every event.
 
-    Everything that goes wrong ends up in state.json: a UserError with its key, anything else as a bug with its traceback in log.txt.
+    Everything that goes wrong ends up in state.json: a UserError with its key, anything else as a bug whose traceback
+    stands in traceback.txt, where no page shows it.
     """
     run.claim()
     handler = logging.FileHandler(run.folder / "log.txt", encoding="utf-8")
@@ -38,7 +42,8 @@ def work(run: Run, watch: Watcher = lambda event: None) -> str:
         run.write_state(phase="failed", eta_s=None, error={"key": error.key, "values": _plain(error.values)})
         raise
     except Exception as error:
-        log.exception("%s", messages.text("log.bug"))
+        (run.folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        log.error("%s", messages.text("log.bug", kind=type(error).__name__, file=run.folder / "traceback.txt"))
         run.write_state(phase="failed", eta_s=None, error=explain(error, run))
         raise
     finally:
@@ -50,9 +55,7 @@ def _train(run: Run, watch: Watcher) -> str:
     from engine.train import train  # torch loads here, after the claim
 
     recorder = Recorder(run)
-    resumed = run.last.is_file()
-    if resumed:
-        run.forget_metrics_after(_checkpoint_step(run))
+    run.forget_metrics_after(_checkpoint_step(run) if run.last.is_file() else -1)
     for event in train(run.config(), run.folder, stop=run.stop_requested):
         recorder(event)
         watch(event)
@@ -129,8 +132,9 @@ class Recorder:
 
         folder = self.run.folder / "previews"
         for number, (sample, labels, threshold) in enumerate(event.values["previews"]):
-            picture = draw(open_image(sample.image), labels.above(threshold), event.values["classes"])
-            save_image(folder / f"epoch_{event.epoch:05d}_{number}.jpg", picture)
+            with suppress(UserError):  # an image that has vanished since costs its picture, not the run
+                picture = draw(open_image(sample.image), labels.above(threshold), event.values["classes"])
+                save_image(folder / f"epoch_{event.epoch:05d}_{number}.jpg", picture)
         for old in sorted(folder.glob("epoch_*.jpg"))[: -5 * max(1, len(event.values["previews"]))]:
             old.unlink()
 
@@ -152,15 +156,17 @@ def explain(error: Exception, run: Run) -> dict[str, Any]:
     name, words = type(error).__name__, str(error)
     if name == "OutOfMemoryError" or "out of memory" in words.lower() or isinstance(error, MemoryError):
         return {"key": "out_of_memory", "values": {"batch": run.config().batch, "size": run.config().image_size}}
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return {"key": "no_space_to_write", "values": {"path": error.filename or run.folder.name}}
     if "DataLoader worker" in words:
         return {"key": "loader_died", "values": {"workers": run.config().workers}}
-    return {"key": "training_bug", "values": {"kind": name, "log": str(run.folder / "log.txt")}}
+    return {"key": "training_bug", "values": {"kind": name, "log": str(run.folder / "traceback.txt")}}
 
 
 def _checkpoint_step(run: Run) -> int:
-    from engine.weights import safe_load
+    from engine import checkpoint
 
-    return int(safe_load(run.last)["step"])
+    return int(checkpoint.read(run.last)["step"])
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

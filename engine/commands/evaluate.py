@@ -10,7 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from engine import messages
+from engine.commands.predict import check_numbers
 from engine.datasets.collection import load
+from engine.datasets.faults import writing
 from engine.types import UserError
 
 
@@ -29,6 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     from engine.evaluate import align_classes, evaluate
     from engine.predict import load as load_model
 
+    check_numbers(arguments)
     predictor = load_model(arguments.target, arguments.model, device=arguments.device)
     with TemporaryDirectory(prefix="lightbox-") as scratch:
         collection = load(Path(arguments.data), Path(scratch))
@@ -38,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         samples = align_classes(samples, collection.classes, predictor.classes)
         result = evaluate(predictor, samples, split=arguments.split, batch=arguments.batch, threshold=arguments.threshold, progress=_progress)
     if arguments.json:
-        Path(arguments.json).write_text(json.dumps(result, ensure_ascii=False, indent=1), encoding="utf-8")
+        with writing(Path(arguments.json)):
+            Path(arguments.json).write_text(json.dumps(result, ensure_ascii=False, indent=1), encoding="utf-8")
     _print_table(result)
     return 0
 

@@ -7,10 +7,17 @@ import glob
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine import messages
+from engine.datasets.faults import writing
 from engine.datasets.images import is_image, open_image, save_image
 from engine.types import Instances, Labels, UserError
+
+if TYPE_CHECKING:
+    from engine.predict import Predictor
+
+Row = tuple[str, tuple[int, int], Labels]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,13 +35,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from engine.predict import as_json, load
 
+    check_numbers(arguments)
     files = found_images(arguments.inputs)
     names = _names(arguments.classes) if arguments.classes else None
     predictor = load(arguments.target, arguments.model, classes=names, device=arguments.device)
     only = _class_ids(_names(arguments.only), predictor.classes) if arguments.only else None
     out = Path(arguments.out)
-    out.mkdir(parents=True, exist_ok=True)
-    rows: list[tuple[str, tuple[int, int], Labels]] = []
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    rows, failed = _predicted(predictor, files, only, arguments)
+    with writing(out):
+        (out / "predictions.json").write_text(
+            json.dumps(as_json(predictor.name, predictor.task.name, predictor.classes, rows), ensure_ascii=False, indent=1), encoding="utf-8")
+    return 2 if failed and not rows else 0
+
+
+def _predicted(predictor: Predictor, files: list[Path], only: list[int] | None, arguments: argparse.Namespace) -> tuple[list[Row], int]:
+    """Rows of what was found, each drawn already, and how many files could not be read."""
+    rows: list[Row] = []
     failed = 0
     for file, size, labels in predictor.stream(files, arguments.batch):
         if isinstance(labels, UserError):
@@ -43,12 +61,19 @@ def run(arguments: argparse.Namespace) -> int:
             continue
         shown = labels.above(arguments.threshold, only) if isinstance(labels, Instances) else labels
         rows.append((str(file), size, shown))
-        _draw(file, shown, predictor.classes, out)
+        with writing(Path(arguments.out)):
+            _draw(file, shown, predictor.classes, Path(arguments.out))
         if isinstance(shown, Instances):
             print(messages.text("cli.found", file=file.name, count=len(shown)))
-    (out / "predictions.json").write_text(
-        json.dumps(as_json(predictor.name, predictor.task.name, predictor.classes, rows), ensure_ascii=False, indent=1), encoding="utf-8")
-    return 2 if failed and not rows else 0
+    return rows, failed
+
+
+def check_numbers(arguments: argparse.Namespace) -> None:
+    """Raises UserError for a --batch or --threshold that makes no sense."""
+    for name, low, high in (("batch", 1, 1024), ("threshold", 0, 1)):
+        value = getattr(arguments, name)
+        if not low <= value <= high:
+            raise UserError("option_bounds", name=name, value=value, low=low, high=high)
 
 
 def found_images(inputs: list[str]) -> list[Path]:

@@ -19,7 +19,7 @@ PLAIN = ("epochs", "minutes", "batch", "image_size", "lr", "seed", "device", "we
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help=messages.text("cli.help.data"))
-    parser.add_argument("--model", default="deimv2_atto", help=messages.text("cli.help.model"))
+    parser.add_argument("--model", help=messages.text("cli.help.model"))
     parser.add_argument("--run", metavar="DIR", dest="run_folder", help=messages.text("cli.help.run"))
     parser.add_argument("--resume", metavar="DIR", help=messages.text("cli.help.resume"))
     for name in PLAIN:
@@ -56,7 +56,7 @@ def _new(arguments: argparse.Namespace) -> tuple[Path, TrainConfig]:
         values[name.strip()] = value.strip()
     if not Path(arguments.data).exists():
         raise UserError("path_missing", path=arguments.data)
-    config = TrainConfig.from_dict({"data": str(Path(arguments.data).resolve()), "model": arguments.model, **values})
+    config = TrainConfig.from_dict({"data": str(Path(arguments.data).resolve()), "model": arguments.model or TrainConfig.model, **values})
     from engine.models import models
 
     models.get(config.model)
@@ -64,6 +64,9 @@ def _new(arguments: argparse.Namespace) -> tuple[Path, TrainConfig]:
 
 
 def _resumed(arguments: argparse.Namespace) -> Run:
+    given = [name for name in ("data", "model", "run_folder", *PLAIN, "set") if getattr(arguments, name)]
+    if given:
+        raise UserError("resume_with_options", options=", ".join("--" + name.removesuffix("_folder").replace("_", "-") for name in given))
     chosen = Run(arguments.resume)
     if not chosen.exists():
         raise UserError("run_missing", path=arguments.resume)

@@ -6,11 +6,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from engine.runs import ACTIVE, Run
+from engine import messages
+from engine.runs import ACTIVE, Run, exclusive
 
 START_PATIENCE_S = 30.0
 STALE_LOCK_S = 120.0
@@ -37,7 +36,8 @@ def active(runs_folder: Path) -> list[Run]:
 
 def advance(runs_folder: Path) -> None:
     """Start the oldest waiting run when none is active. Safe to call from anyone at any time."""
-    with _lock(runs_folder) as mine:
+    runs_folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(runs_folder / ".queue.lock", STALE_LOCK_S) as mine:
         if not mine or active(runs_folder):
             return
         for run in queued(runs_folder):
@@ -47,9 +47,10 @@ def advance(runs_folder: Path) -> None:
 
 def _launch(run: Run) -> bool:
     """Start a worker of its own session and wait until it has claimed the run."""
-    with (run.folder / "log.txt").open("ab") as log:
+    with (run.folder / "output.txt").open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "engine.worker", str(run.folder.resolve())], cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            [sys.executable, "-m", "engine.worker", str(run.folder.resolve())], cwd=REPOSITORY, stdin=subprocess.DEVNULL,
+            stdout=output, stderr=output, env={**os.environ, "LIGHTBOX_LANGUAGE": messages.current_language()},
             start_new_session=os.name != "nt", creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0), close_fds=True,
         )
     deadline = time.monotonic() + START_PATIENCE_S
@@ -67,24 +68,3 @@ def _launch(run: Run) -> bool:
 
 def _runs(folder: Path) -> list[Run]:
     return [Run(each) for each in sorted(folder.iterdir()) if (each / "state.json").is_file()] if folder.is_dir() else []
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[bool]:
-    """A lock file; yields False when somebody else is advancing the queue right now."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / ".queue.lock"
-    try:
-        if time.time() - file.stat().st_mtime > STALE_LOCK_S:
-            file.unlink(missing_ok=True)
-    except FileNotFoundError:
-        pass
-    try:
-        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-    except FileExistsError:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        file.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from engine.types import Instances
 
 NAMES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large")
 DETECTIONS_PER_IMAGE = 100
+AREAS = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,7 @@ def score_boxes(truth: Sequence[Instances], found: Sequence[Instances], sizes: S
     counts = np.bincount(np.concatenate([t.classes for t in truth]) if truth else np.zeros(0, np.int64), minlength=len(classes))
     detections = [each for image, labels in enumerate(found) for each in _annotations(labels, image + 1)]
     if not annotations or not detections:
-        value = None if not annotations else 0.0
-        zero = [0.0 if count else None for count in counts]
-        per_class = [{"name": n, "objects": int(c), "AP": z, "AP50": z} for n, c, z in zip(classes, counts, zero, strict=True)]
-        return DetectionScore(dict.fromkeys(NAMES, value), per_class, None)
+        return _nothing_found(annotations, counts, classes)
     with contextlib.redirect_stdout(io.StringIO()):
         reference.createIndex()
         evaluation = COCOeval(reference, reference.loadRes(detections), "bbox")
@@ -60,6 +58,19 @@ def score_boxes(truth: Sequence[Instances], found: Sequence[Instances], sizes: S
         for i, name in enumerate(classes)
     ]
     return DetectionScore(metrics, per_class, _best_threshold(evaluation))
+
+
+def _nothing_found(annotations: Sequence[dict[str, Any]], counts: np.ndarray, classes: Sequence[str]) -> DetectionScore:
+    """Zero wherever there was something to find, undefined elsewhere."""
+    wanted = [each for each in annotations if not each["iscrowd"]]
+    zero: dict[str, float | None] = {}
+    for name in NAMES:
+        low, high = AREAS.get(name.split("_")[-1], (0.0, np.inf))
+        zero[name] = 0.0 if any(low <= each["area"] <= high for each in wanted) else None
+    missed = {each["category_id"] for each in wanted}
+    per_class = [{"name": name, "objects": int(counts[i]), **dict.fromkeys(("AP", "AP50"), 0.0 if i in missed else None)}
+                 for i, name in enumerate(classes)]
+    return DetectionScore(zero, per_class, None)
 
 
 def _annotations(labels: Instances, image: int) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import pytest
 from engine import messages, runs
 from engine.config import TrainConfig
 from engine.models import models
-from engine.recipe import DataFacts
+from engine.recipe import DataFacts, Machine, schedule_facts, suggest
 from engine.runs import Run
 from engine.types import UserError
 from engine.workspace import Workspace
@@ -90,11 +90,9 @@ def test_a_double_click_is_answered_with_the_run_of_its_first():
         return Run(f"/runs/{len(made)}")
 
     first = starts.once("tab 1", TrainConfig(), create)
-    again = starts.once("tab 1", TrainConfig(), create)
-    assert (first[1], again[1]) == (True, False)
-    assert first[0] is again[0]
-    assert starts.once("tab 1", TrainConfig(seed=1), create)[1]
-    assert starts.once("tab 2", TrainConfig(seed=1), create)[1]
+    assert starts.once("tab 1", TrainConfig(), create) is first
+    assert starts.once("tab 1", TrainConfig(seed=1), create) is not first
+    assert starts.once("tab 2", TrainConfig(seed=1), create) is not first
     assert len(made) == 3
 
 
@@ -249,3 +247,15 @@ def test_a_pause_is_not_counted_as_time(run):
 def test_a_damaged_state_does_not_stop_the_page(workspace, run):
     (run.folder / "state.json").write_text("{")
     assert json.dumps(str(monitor.tick(workspace, run.id, None, "en")[0]))
+
+
+@pytest.mark.parametrize("language", messages.LANGUAGES)
+@pytest.mark.parametrize("pretrained", [True, False])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_every_reason_is_a_full_sentence(device, pretrained, language):
+    for name in models.names():
+        found = suggest(TrainConfig(), models.get(name), DataFacts(500, 50, 3), Machine(device, 24.0, 8), pretrained=pretrained)
+        for derived in (*found.derived, *schedule_facts(found.config, 1000, 20)):
+            assert not derived.because(language).startswith("reason."), derived.reason
+            assert "{" not in derived.because(language)
+            assert not derived.label(language).startswith("option.")

@@ -32,7 +32,7 @@ def build(app: App) -> None:
             gr.HTML(static(_intro))
             file = gr.File(label=label("tools.convert.file"), file_types=ARCHIVES, elem_id="lb-convert-file", height=150)
             path = gr.Textbox(label=label("data.path"), placeholder=label("data.path_example"), visible=not app.demo, elem_id="lb-convert-path")
-            to = gr.Radio([(label(f"format.{name}"), name) for name in writable()], value="yolo", label=label("tools.convert.to"),
+            to = gr.Radio([(label(f"format.{name}"), name) for name in writable()], value="coco", label=label("tools.convert.to"),
                           elem_id="lb-convert-to")
             start = gr.Button(label("tools.convert.start"), variant="primary", elem_id="lb-convert-start")
         with gr.Column(elem_classes="lb-main"):

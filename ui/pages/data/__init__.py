@@ -120,7 +120,8 @@ def _wire_import(app: App, parts: Parts) -> None:
                choose_dataset(app.workspace, report.dataset, language), gr.Accordion(open=False), gr.Dropdown(visible=False, value=""))
 
     outputs = [parts.status, zone.start, app.dataset, zone.frame, zone.format]
-    zone.start.click(bring_in, zone.inputs, outputs, **QUIET).failure(lambda: ("", gr.Button(interactive=True)), None, [parts.status, zone.start], **QUIET)
+    zone.start.click(bring_in, zone.inputs, outputs, **QUIET).failure(
+        lambda: ("", gr.Button(interactive=True)), None, [parts.status, zone.start], **QUIET)
     for event in (zone.file.upload, zone.file.clear, zone.path.submit, zone.path.blur, zone.format.input):
         event(look, [zone.file, zone.path, zone.format], [zone.seen, zone.format, zone.name, zone.start], **QUIET)
 

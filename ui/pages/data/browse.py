@@ -104,7 +104,8 @@ def viewer(dataset: Dataset, query: Query, index: int, language: str) -> Html:
     if not rows:
         return Html("")
     row, classes, last = rows[0], dataset.classes, dataset.total(**query.filters) - 1
-    title = tag("div", tag("b", row.name, class_="lb-break"), tag("span", _facts(row, language), class_="lb-muted lb-small"), class_="lb-viewer-title")
+    facts = tag("span", _facts(row, language), class_="lb-muted lb-small")
+    title = tag("div", tag("b", row.name, class_="lb-break"), facts, class_="lb-viewer-title")
     buttons = tag("div", _step("back", index - 1, index > 0, language), _step("next", index + 1, index < last, language),
                   tag("button", html.icon("close"), type="button", class_="lb-icon-button", data_close=True, aria_label=t("data.close", language),
                       title=t("data.close", language)), class_="lb-controls")
@@ -115,8 +116,8 @@ def viewer(dataset: Dataset, query: Query, index: int, language: str) -> Html:
 
 def _step(name: str, index: int, possible: bool, language: str) -> Html:
     words = t(f"data.{name}", language)
-    return tag("button", html.icon(name), type="button", class_="lb-icon-button", data_step=index, disabled=not possible, aria_label=words, title=words,
-               **{f"data_{name}": True})
+    return tag("button", html.icon(name), type="button", class_="lb-icon-button", data_step=index, disabled=not possible, aria_label=words,
+               title=words, **{f"data_{name}": True})
 
 
 def _facts(row: Row, language: str) -> str:

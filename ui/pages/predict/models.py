@@ -47,7 +47,7 @@ predictors = Predictors()
 def choices(workspace: Workspace) -> list[tuple[str, str]]:
     """(name, id) of every run with weights and every file in workspace/weights, newest run first."""
     found = weights_files(workspace)
-    runs = sorted((key for key in found if key.startswith("runs/")), reverse=True)
+    runs = [key for key in found if key.startswith("runs/")]
     files = [key for key in found if key.startswith("weights/")]
     return [(_run_name(key), key) for key in runs] + [(key.partition("/")[2], key) for key in files]
 

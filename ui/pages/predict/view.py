@@ -15,7 +15,7 @@ MOST_ROWS = 300
 JS = """
 const light = (index, on) => element.querySelectorAll(`[data-i="${index}"]`).forEach((part) => part.classList.toggle('lb-on', on));
 const index = (event) => event.target.closest?.('[data-i]')?.dataset.i;
-for (const [kind, on] of [['mouseover', true], ['mouseout', false], ['focusin', true], ['focusout', false]])
+for (const [kind, on] of [['mouseover', true], ['mouseout', false]])
   element.addEventListener(kind, (event) => { const i = index(event); if (i !== undefined) light(i, on); });
 """
 STRIP_JS = """
@@ -76,7 +76,7 @@ def _row(i: int, found: Instances, classes: Sequence[str]) -> Html:
     name = tag("span", tag("i", class_="lb-swatch", style=f"background:{color_of(class_id)}"), classes[class_id], class_="lb-dotted")
     score = f"{float(found.scores[i]):.2f}" if found.scores is not None else "–"
     numbers = [tag("td", text, class_="lb-number") for text in (score, *(f"{v:.0f}" for v in (left, top, right - left, bottom - top)))]
-    return tag("tr", tag("td", name), *numbers, data_i=i, tabindex=0)
+    return tag("tr", tag("td", name), *numbers, data_i=i)
 
 
 def strip(result: Result, language: str) -> Html:

@@ -151,13 +151,18 @@ def _wire_start(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
             raise UserError("no_dataset_chosen")
         config = _asked(app, form, found, values)
         name = f"{found.name} {plan.display_name(config.model)}"
-        run, new = started.once(str(request.session_hash), config, lambda: runs.create(app.workspace.new_run_folder(name), config))
-        if new and (ahead := local.submit(run)):
-            gr.Info(t("train.queued_behind", language_of(request), n=ahead))
-        return (gr.Column(visible=False), gr.Column(visible=True), run.id, choose_run(app.workspace, run.id, language_of(request)))
+        run = started.once(str(request.session_hash), config, lambda: runs.create(app.workspace.new_run_folder(name), config))
+        return gr.Column(visible=False), gr.Column(visible=True), run.id, choose_run(app.workspace, run.id, language_of(request))
 
-    form.start.click(start, [app.dataset, *form.inputs], [form.column, view.column, view.shown, app.run], show_progress="hidden",
-                     api_visibility="private").then(None, None, None, js=REMEMBER_JS.format(""), **QUIET)
+    @guarded
+    def submit(shown: str, request: gr.Request) -> None:
+        """After the page shows the run, since its process takes a moment to answer."""
+        run = monitor.find(app.workspace, shown)
+        if run is not None and (ahead := local.submit(run)):
+            gr.Info(t("train.queued_behind", language_of(request), n=ahead))
+
+    pressed = form.start.click(start, [app.dataset, *form.inputs], [form.column, view.column, view.shown, app.run], **PATIENT)
+    pressed.success(submit, view.shown, None, **PATIENT).then(None, None, None, js=REMEMBER_JS.format(""), **QUIET)
 
 
 def _wire_monitor(app: App, view: monitor.Monitor) -> None:

@@ -88,7 +88,7 @@ def warnings(dataset: Dataset, language: str) -> list[tuple[str, str]]:
 
 
 def weights_files(workspace: Workspace) -> dict[str, Path]:
-    """Files to start from, by id: those of workspace/weights and the best weights of earlier runs."""
+    """Files to start from, by id: those of workspace/weights, then the best weights of earlier runs, newest first."""
     found = {f"weights/{file.name}": file for file in sorted(workspace.weights.iterdir()) if file.suffix in WEIGHT_SUFFIXES and file.is_file()}
     runs = [Run(each) for each in workspace.runs()]
     return {**found, **{f"runs/{run.id}": run.best for run in runs if run.best.is_file()}}
@@ -121,13 +121,13 @@ class Starts:
         self._lock = threading.Lock()
         self._last: dict[str, tuple[TrainConfig, Run, float]] = {}
 
-    def once(self, session: str, config: TrainConfig, create: Callable[[], Run]) -> tuple[Run, bool]:
-        """The run, and whether it is new."""
+    def once(self, tab: str, config: TrainConfig, create: Callable[[], Run]) -> Run:
+        """A new run, or the one that the same press has just made."""
         with self._lock:
-            known = self._last.get(session)
+            known = self._last.get(tab)
             if known and known[0] == config and time.monotonic() - known[2] < SAME_PRESS_S:
-                return known[1], False
+                return known[1]
             self._last = {key: value for key, value in self._last.items() if time.monotonic() - value[2] < SAME_PRESS_S}
             run = create()
-            self._last[session] = (config, run, time.monotonic())
-            return run, True
+            self._last[tab] = (config, run, time.monotonic())
+            return run
