@@ -91,7 +91,10 @@ class Run:
             return "\n".join(stream.read().decode("utf-8", "replace").splitlines()[-lines:])
 
     def request_stop(self) -> None:
+        """Ask the worker to stop at its next step; a run that only waits is taken off the queue."""
         (self.folder / "stop").touch()
+        if self.state()["phase"] == "queued":
+            self.write_state(phase="stopped")
 
     def stop_requested(self) -> bool:
         return (self.folder / "stop").exists()

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from engine.types import UserError
 
 log = logging.getLogger("lightbox.run")
 STATE_EVERY_S = 0.5
+PREVIEW_SIDE = 640
 Watcher = Callable[[Any], None]
 
 
@@ -126,15 +128,19 @@ class Recorder:
                 self.board.add_scalar(f"{split}/{name}", value, event.step)
 
     def _previews(self, event: Any) -> None:
-        """A few validation images with what was found, per epoch; only the newest epochs are kept."""
-        from engine.datasets.images import open_image, save_image
+        """A few validation images with what was found, per epoch; small ones enlarged, so that lines and names stay fine."""
+        from engine.datasets.images import open_image, resize, save_image
         from engine.overlay import draw
 
         folder = self.run.folder / "previews"
         for number, (sample, labels, threshold) in enumerate(event.values["previews"]):
             with suppress(UserError):  # an image that has vanished since costs its picture, not the run
-                picture = draw(open_image(sample.image), labels.above(threshold), event.values["classes"])
-                save_image(folder / f"epoch_{event.epoch:05d}_{number}.jpg", picture)
+                picture, shown = open_image(sample.image), labels.above(threshold)
+                scale = PREVIEW_SIDE / max(picture.shape[:2])
+                if scale > 1:
+                    picture = resize(picture, (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))))
+                    shown = replace(shown, boxes=shown.boxes * scale)
+                save_image(folder / f"epoch_{event.epoch:05d}_{number}.jpg", draw(picture, shown, event.values["classes"]))
         for old in sorted(folder.glob("epoch_*.jpg"))[: -5 * max(1, len(event.values["previews"]))]:
             old.unlink()
 

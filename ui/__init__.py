@@ -6,9 +6,9 @@ import importlib
 from pathlib import Path
 
 import gradio as gr
-from engine.workspace import Workspace
 
-from ui import header
+from engine.workspace import Workspace
+from ui import api, header
 from ui.i18n import label
 from ui.selection import PAGES, App
 
@@ -27,4 +27,5 @@ def build(workspace: Path | str | Workspace, *, demo: bool = False) -> gr.Blocks
                 with gr.Tab(label(f"page.{name}"), id=name, elem_id=f"lb-page-{name}") as app.tab[name]:
                     importlib.import_module(f"ui.pages.{name}").build(app)
         header.wire(app, parts["jobs"])
+        api.build(app)
     return blocks

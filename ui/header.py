@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
-from engine.workspace import Workspace
 
 from engine.jobs import local
 from engine.runs import ACTIVE, Run
+from engine.workspace import Workspace
 from ui import html, theme
 from ui.guard import guarded
 from ui.html import Html, tag
@@ -69,7 +69,7 @@ def wire(app: App, jobs: gr.HTML) -> None:
 
     @guarded
     def stop(event: gr.EventData, request: gr.Request) -> str:
-        Run(workspace.runs_folder / str(event.run).replace("/", "")).request_stop()
+        Run(workspace.run_folder(str(event.run))).request_stop()
         return jobs_html(workspace, language_of(request))
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
-from engine.workspace import Workspace
 
 from engine.runs import Run
+from engine.workspace import Workspace
 from ui.i18n import t
 
 Choices = list[tuple[str, str]]
+STAMP = re.compile(r"^\d{8}-\d{6}-")
 PAGES = ("home", "data", "train", "runs", "predict", "tools")
 
 
@@ -38,11 +40,16 @@ def dataset_choices(workspace: Workspace) -> Choices:
 def run_choices(workspace: Workspace, language: str | None = None) -> Choices:
     """(name and state, id) of every run, newest first. A finished run needs no word."""
     runs = sorted(((Run(folder).state(), Run(folder)) for folder in workspace.runs()), key=lambda pair: pair[0].get("created") or 0, reverse=True)
-    return [(_run_label(run, state["phase"], language), run.id) for state, run in runs]
+    return _told_apart([(_run_label(run, state["phase"], language), run.id) for state, run in runs])
+
+
+def name_of(run_id: str) -> str:
+    """The run's id without the time that a workspace puts before it."""
+    return STAMP.sub("", run_id) or run_id
 
 
 def _run_label(run: Run, phase: str, language: str | None) -> str:
-    return run.id if phase == "done" else f"{run.id} · {t(f'phase.{phase}', language)}"
+    return name_of(run.id) if phase == "done" else f"{name_of(run.id)} · {t(f'phase.{phase}', language)}"
 
 
 def _told_apart(choices: Choices) -> Choices:

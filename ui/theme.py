@@ -64,13 +64,14 @@ SHAPES = {
     "button_transition": "background-color 120ms, border-color 120ms", "button_large_padding": "10px 16px", "layout_gap": "16px",
     "block_padding": "16px",
 }
+SHEETS = ("style.css", "data.css", "pages.css")
 TOASTS = ("error", "warning", "success", "info")
 
 
 def css() -> str:
     """The tokens as variables, then the style sheets that use them: the frame's (style.css) and the pages'."""
     light = f":root {{ {_variables(LIGHT)} --lb-well: {WELL}; --lb-shadow: {SHADOW}; }}"
-    return "\n".join((light, f".dark {{ {_variables(DARK)} }}", _toasts(), *(sheet.read_text(encoding="utf-8") for sheet in sorted(ASSETS.glob("*.css"), reverse=True))))
+    return "\n".join((light, f".dark {{ {_variables(DARK)} }}", _toasts(), *map(_asset, SHEETS)))
 
 
 def _toasts() -> str:

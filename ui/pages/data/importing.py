@@ -86,8 +86,8 @@ def done(report: Import, language: str) -> Html:
     images = sum(row["images"] for row in report.splits.values())
     words = t("data.imported", language, images=plural("data.n_images", images, language), format=t(f"format.{report.format}", language),
               evidence=report.evidence)
-    return tag("section", tag("p", html.icon("check"), tag("span", words), class_="lb-said"), html.dot(tone(report.problems), tally(report.problems, language)),
-               class_="lb-card lb-stack", role="status")
+    said = tag("p", html.icon("check"), tag("span", words), class_="lb-said")
+    return tag("section", said, html.dot(tone(report.problems), tally(report.problems, language)), class_="lb-card lb-stack", role="status")
 
 
 def failure(error: UserError, language: str) -> Html:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from engine.types import UserError
 from engine.workspace import Workspace, slug
-from ui.pages.train import words
 from ui.pages.train.data import WEIGHT_SUFFIXES, weights_files
+from ui.selection import name_of
 
 if TYPE_CHECKING:
     from engine.predict import Predictor
@@ -54,7 +54,7 @@ def choices(workspace: Workspace) -> list[tuple[str, str]]:
 
 def _run_name(key: str) -> str:
     run = key.partition("/")[2]
-    name = words.name_of(run)
+    name = name_of(run)
     return name if name == run else f"{name} · {run[4:6]}-{run[6:8]} {run[9:11]}:{run[11:13]}"
 
 

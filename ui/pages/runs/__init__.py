@@ -16,7 +16,7 @@ from ui.html import tag
 from ui.i18n import label, language_of, static, t
 from ui.pages.runs import table
 from ui.pages.train import monitor, words
-from ui.selection import App, choose_run, go_to
+from ui.selection import App, choose_run, go_to, name_of
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 PLAIN: dict[str, Any] = {"apply_default_css": False}
@@ -176,7 +176,7 @@ def _wire_actions(app: App, parts: Parts) -> None:
 
     @guarded
     def ask(picked: list[str], request: gr.Request) -> tuple[Any, ...]:
-        return gr.Column(visible=True), tag("p", t("runs.delete_question", language_of(request), names=", ".join(map(words.name_of, picked))))
+        return gr.Column(visible=True), tag("p", t("runs.delete_question", language_of(request), names=", ".join(map(name_of, picked))))
 
     @guarded
     def delete(request: gr.Request, picked: list[str]) -> list[Any]:

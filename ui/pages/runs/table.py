@@ -21,6 +21,7 @@ from ui.pages.train import words
 from ui.pages.train.monitor import find
 from ui.pages.train.pictures import elapsed
 from ui.pages.train.plan import display_name
+from ui.selection import name_of
 
 MOST = 200
 HEADLINE = "AP50"
@@ -91,7 +92,7 @@ def table_html(found: Sequence[Line], picked: Sequence[str], language: str) -> H
 
 
 def _row(line: Line, picked: bool, colour: str | None, language: str) -> list[Any]:
-    name = words.name_of(line.id)
+    name = name_of(line.id)
     box = tag("input", type="checkbox", value=line.id, checked=picked, data_pick=True, aria_label=t("runs.pick_run", language, run=name))
     swatch = tag("i", class_="lb-swatch", style=f"background:{colour}") if colour else ""
     opener = tag("button", swatch, name, type="button", class_="lb-link", data_open=line.id, title=line.id)
@@ -111,10 +112,10 @@ def _best(line: Line, language: str) -> Html:
 
 def name_among(run: Run, others: Sequence[Run]) -> str:
     """The run's short name, with what tells it apart when others share it."""
-    same = [each for each in others if words.name_of(each.id) == words.name_of(run.id)]
+    same = [each for each in others if name_of(each.id) == name_of(run.id)]
     times = [words.begun(each.state()) for each in same]
     mine = words.begun(run.state())
-    return words.name_of(run.id) if len(same) < 2 else f"{words.name_of(run.id)} {mine}" if times.count(mine) == 1 else run.id
+    return name_of(run.id) if len(same) < 2 else f"{name_of(run.id)} {mine}" if times.count(mine) == 1 else run.id
 
 
 def difference_html(runs: Sequence[Run], language: str) -> Html:

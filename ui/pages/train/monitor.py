@@ -129,10 +129,7 @@ def _state_parts(run: Run, state: dict[str, Any], watch: Watch, language: str) -
 
 def stop(workspace: Workspace, shown: str) -> None:
     """Asks the run to stop; one that only waits is taken off the queue. Raises UserError when it is gone."""
-    run = _existing(workspace, shown)
-    run.request_stop()
-    if run.state()["phase"] == "queued":
-        run.write_state(phase="stopped")
+    _existing(workspace, shown).request_stop()
 
 
 def resume(workspace: Workspace, shown: str) -> None:

@@ -16,6 +16,7 @@ from ui.html import Html, join, tag
 from ui.i18n import t
 from ui.pages.train import words
 from ui.pages.train.watch import epoch_of
+from ui.selection import name_of
 
 PREVIEW_WIDTH = 400
 LOG_LINES = 40
@@ -25,7 +26,7 @@ def title(run: Run, state: dict[str, Any], language: str) -> Html:
     """The run's name and what it is doing."""
     phase = state["phase"]
     chip = tag("span", html.dot(words.tone(phase), t(f"phase.{phase}", language)), class_="lb-chip")
-    return tag("div", tag("h2", words.name_of(run.id), class_="lb-title", title=run.id), chip,
+    return tag("div", tag("h2", name_of(run.id), class_="lb-title", title=run.id), chip,
                tag("span", words.begun(state), class_="lb-muted lb-small"), class_="lb-run-title")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Any
 
@@ -12,7 +11,6 @@ from ui.i18n import t
 
 TONES = {"done": "good", "running": "good", "starting": "good", "stopping": "warn", "queued": "warn", "stopped": "none", "interrupted": "warn",
          "failed": "bad"}
-STAMP = re.compile(r"^\d{8}-\d{6}-")
 QUALITY = (0.1, 0.4, 0.7, 0.9)
 
 
@@ -26,11 +24,6 @@ def duration(seconds: float | None, language: str) -> str:
     if whole < 3600:
         return t("word.minutes_seconds", language, m=whole // 60, s=f"{whole % 60:02d}")
     return t("word.hours_minutes", language, h=whole // 3600, m=f"{whole % 3600 // 60:02d}")
-
-
-def name_of(run_id: str) -> str:
-    """The run's id without the time that a workspace puts before it."""
-    return STAMP.sub("", run_id) or run_id
 
 
 def begun(state: dict[str, Any]) -> str:
