@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,12 +56,11 @@ def work(run: Run, watch: Watcher = lambda event: None) -> str:
 def _train(run: Run, watch: Watcher) -> str:
     from engine.train import train  # torch loads here, after the claim
 
-    recorder = Recorder(run)
     run.forget_metrics_after(_checkpoint_step(run) if run.last.is_file() else -1)
-    for event in train(run.config(), run.folder, stop=run.stop_requested):
-        recorder(event)
-        watch(event)
-    recorder.close()
+    with closing(Recorder(run)) as recorder:
+        for event in train(run.config(), run.folder, stop=run.stop_requested):
+            recorder(event)
+            watch(event)
     return run.state()["phase"]
 
 

@@ -1,6 +1,7 @@
 """Training where things go wrong: odd data, broken files, crashes at any moment, settings that cannot work."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -201,7 +202,10 @@ def steady(tmp_path_factory):
     return folder / "data", run, watch.seen
 
 
-@pytest.mark.parametrize("moment", ["before the first checkpoint", "amid the second epoch", "between figures and checkpoint", "after the last checkpoint"])
+MOMENTS = ["before the first checkpoint", "amid the second epoch", "between figures and checkpoint", "after the last checkpoint"]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_crash_at_any_moment_leaves_no_epoch_twice_and_the_same_weights(steady, tmp_path, moment):
     data, finished, events = steady
     first, last = events.index("checkpoint"), len(events) - events[::-1].index("checkpoint")
@@ -308,7 +312,7 @@ def test_a_config_edited_to_nonsense_is_named_on_resume(stopped, changes, key):
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
     with pytest.raises(UserError) as caught:
         work(stopped)
-    assert caught.value.key == key and "{" not in str(caught.value) and "error." not in str(caught.value)
+    assert caught.value.key == key and not re.search(r"\{\w+\}|error\.", str(caught.value))
 
 
 # ---- numbers that go wrong
@@ -335,7 +339,7 @@ def test_a_run_that_only_finds_numbers_that_are_none_ends_even_when_epochs_are_s
 
 def test_time_that_runs_out_within_an_epoch_still_leaves_a_measured_model(plain, tmp_path, monkeypatch):
     monkeypatch.setattr(training.Clock, "out_of_time", lambda clock: clock.session.step == 2)
-    run = runs.create(tmp_path / "run", tiny(plain, epochs=0, minutes=5))
+    run = runs.create(tmp_path / "run", tiny(plain, epochs=0, minutes=0.0001))
     assert work(run) == "done" and run.best.is_file()
     assert run.state()["epochs"] == run.state()["epoch"] == 1 and run.config().epochs_plan == {"0": 1}
 

@@ -146,11 +146,6 @@ def test_every_phase_has_words(phase, language):
     assert {f"phase.{phase}", f"train.now_{phase}"} <= messages.catalogue(language).keys()
 
 
-def test_the_time_in_a_run_id_is_not_its_name():
-    assert words.name_of("20261121-050650-pets-Atto") == "pets-Atto"
-    assert words.name_of("mine") == "mine"
-
-
 # ---- watching
 
 def test_each_look_reads_only_what_is_new(run):
