@@ -73,17 +73,17 @@ def check_port(host: str, port: int) -> None:
         raise UserError("port_taken", host=host, port=port, reason=error.strerror or str(error)) from error
 
 
-def prepare_workspace(root: Path) -> Path:
-    """The workspace with a private folder for what browsers send; UserError when it cannot be written."""
+def private_folder(workspace: Path) -> Path:
+    """Where uploads go: inside the workspace, for its owner alone. Raises UserError when it cannot be written."""
+    folder = workspace / "tmp" / "gradio"
     try:
-        temporary = root / ".temp"
-        temporary.mkdir(parents=True, exist_ok=True)
-        temporary.chmod(0o700)
-        with tempfile.TemporaryFile(dir=temporary):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UserError("workspace_not_writable", path=str(root), reason=error.strerror or str(error)) from error
-    return temporary.resolve()
+        raise UserError("workspace_not_writable", path=str(workspace), reason=error.strerror or str(error)) from error
+    return folder
 
 
 def serve(options: argparse.Namespace) -> None:
@@ -91,16 +91,17 @@ def serve(options: argparse.Namespace) -> None:
     auth = credentials(options.auth)
     check_exposure(options, auth)
     check_port(options.host, options.port)
-    os.environ["GRADIO_TEMP_DIR"] = str(prepare_workspace(options.workspace))
+    from engine.jobs import local
+    from engine.workspace import Workspace
+
+    workspace = Workspace(options.workspace)
+    workspace.clean()
+    os.environ["GRADIO_TEMP_DIR"] = str(private_folder(workspace.root))  # Gradio reads these when it is imported
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-    from engine.workspace import Workspace
-
     import ui
-    from engine.jobs import local
 
-    workspace = Workspace(options.workspace)
     local.advance(workspace.runs_folder)
     blocks = ui.build(workspace, demo=options.demo)
     blocks.launch(auth=auth, server_name=options.host, server_port=options.port, share=options.share, mcp_server=options.mcp, **look())

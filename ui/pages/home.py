@@ -9,6 +9,7 @@ import gradio as gr
 
 from engine import machine
 from engine.datasets import samples
+from engine.datasets.store import Dataset
 from engine.runs import Run
 from engine.workspace import Workspace
 from ui import html, plots
@@ -18,10 +19,12 @@ from ui.i18n import label, language_of, static, t
 from ui.pages.data.pictures import strip
 from ui.pages.data.words import counts_in_words, health
 from ui.progress import Work
-from ui.selection import App, choose_dataset, choose_run, go_to
+from ui.selection import App, choose_dataset, choose_run, go_to, name_of
 
 SAMPLE_IMAGES, SAMPLE_SEED = 120, 0
 LATEST = 3
+BLANK = "\u00a0"
+TONES = {"done": "good", "running": "good", "starting": "good", "failed": "bad", "interrupted": "warn", "queued": "warn"}
 DOORS = (("sample", "primary"), ("folder", "secondary"), ("model", "secondary"))
 OPEN_JS = """
 element.addEventListener('click', (event) => {
@@ -29,30 +32,35 @@ element.addEventListener('click', (event) => {
   if (card) trigger('open', {kind: card.dataset.kind, id: card.dataset.id});
 });
 """
-PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 def build(app: App) -> None:
-    with gr.Column(elem_classes="lb-page"):
+    with gr.Column(elem_classes="lb-page lb-home"):
         gr.HTML(static(lambda language: tag("div", tag("h2", t("home.title", language), class_="lb-title"),
                                             tag("p", t("home.lead", language), class_="lb-lead"))))
         with gr.Row(elem_classes="lb-doors", equal_height=True):
             doors = {name: _door(name, variant) for name, variant in DOORS}
-        status = gr.HTML("", elem_classes="lb-status")
-        recent = gr.HTML("", elem_classes="lb-recent", js_on_load=OPEN_JS)
-        gr.HTML(static(lambda language: tag("h2", t("home.machine", language), class_="lb-heading")))
+        filled = bool(app.workspace.datasets() or app.workspace.runs())
+        recent = gr.HTML(static(_recent_waiting) if filled else "", elem_classes="lb-recent", js_on_load=OPEN_JS)
         device = gr.HTML(static(_machine_waiting), elem_classes="lb-machine")
-    _wire(app, doors, status, recent, device)
+    _wire_doors(app, {name: button for name, (_, button) in doors.items()}, doors["sample"][0])
+    _wire_cards(app, recent, device)
 
 
-def _door(name: str, variant: Any) -> gr.Button:
+def _door(name: str, variant: Any) -> tuple[gr.HTML, gr.Button]:
+    """The text, whose place a progress bar can take, and the button."""
     with gr.Column(elem_classes="lb-card lb-door", min_width=240):
-        gr.HTML(static(lambda language: html.join([
-            html.icon(name, 28), tag("h3", t(f"home.door.{name}", language)), tag("p", t(f"home.door.{name}.text", language), class_="lb-muted")])))
-        return gr.Button(label(f"home.door.{name}.button"), variant=variant, elem_id=f"lb-door-{name}")
+        gr.HTML(static(lambda language: html.join([html.icon(name, 28), tag("h3", t(f"home.door.{name}", language))])))
+        text = gr.HTML(static(lambda language: _door_text(name, language)), elem_classes="lb-door-text")
+        return text, gr.Button(label(f"home.door.{name}.button"), variant=variant, elem_id=f"lb-door-{name}")
 
 
-def _wire(app: App, doors: dict[str, gr.Button], status: gr.HTML, recent: gr.HTML, device: gr.HTML) -> None:
+def _door_text(name: str, language: str) -> Html:
+    return tag("p", t(f"home.door.{name}.text", language), class_="lb-muted")
+
+
+def _wire_doors(app: App, doors: dict[str, gr.Button], status: gr.HTML) -> None:
     workspace = app.workspace
 
     @guarded
@@ -64,14 +72,27 @@ def _wire(app: App, doors: dict[str, gr.Button], status: gr.HTML, recent: gr.HTM
             for bar in work:
                 yield bar, gr.skip(), gr.skip(), gr.Button(interactive=False)
             known = work.result
-        yield "", choose_dataset(workspace, known, language), go_to("train"), gr.Button(interactive=True)
+        yield _door_text("sample", language), choose_dataset(workspace, known, language), go_to("train"), gr.Button(interactive=True)
+
+    @guarded
+    def restore(request: gr.Request) -> tuple[Any, ...]:
+        return _door_text("sample", language_of(request)), gr.Button(interactive=True)
+
+    doors["sample"].click(try_sample, None, [status, app.dataset, app.tabs, doors["sample"]], **QUIET).failure(
+        restore, None, [status, doors["sample"]], **QUIET)
+    doors["folder"].click(lambda: go_to("data"), None, app.tabs, queue=False, **QUIET)
+    doors["model"].click(lambda: go_to("predict"), None, app.tabs, queue=False, **QUIET)
+
+
+def _wire_cards(app: App, recent: gr.HTML, device: gr.HTML) -> None:
+    workspace = app.workspace
 
     @guarded
     def open_card(event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
         language = language_of(request)
         if event.kind == "dataset":
             return choose_dataset(workspace, event.id, language), gr.skip(), go_to("data")
-        return gr.skip(), choose_run(workspace, event.id, language), go_to("runs")
+        return gr.skip(), choose_run(workspace, event.id, language), go_to("train")
 
     @guarded
     def show_recent(request: gr.Request) -> Html:
@@ -81,14 +102,10 @@ def _wire(app: App, doors: dict[str, gr.Button], status: gr.HTML, recent: gr.HTM
     def show_machine(request: gr.Request) -> Html:
         return machine_html(workspace, language_of(request))
 
-    app.blocks.load(show_recent, None, recent, show_progress="hidden", **PRIVATE)
-    app.blocks.load(show_machine, None, device, show_progress="hidden", **PRIVATE)
-    app.tab["home"].select(show_recent, None, recent, show_progress="hidden", **PRIVATE)
-    doors["sample"].click(try_sample, None, [status, app.dataset, app.tabs, doors["sample"]], show_progress="hidden", **PRIVATE).failure(
-        lambda: ("", gr.Button(interactive=True)), None, [status, doors["sample"]], show_progress="hidden", **PRIVATE)
-    doors["folder"].click(lambda: go_to("data"), None, app.tabs, show_progress="hidden", queue=False, **PRIVATE)
-    doors["model"].click(lambda: go_to("predict"), None, app.tabs, show_progress="hidden", queue=False, **PRIVATE)
-    recent.open(open_card, None, [app.dataset, app.run, app.tabs], show_progress="hidden", **PRIVATE)
+    app.blocks.load(show_recent, None, recent, **QUIET)
+    app.blocks.load(show_machine, None, device, **QUIET)
+    app.tab["home"].select(show_recent, None, recent, **QUIET)
+    recent.open(open_card, None, [app.dataset, app.run, app.tabs], **QUIET)
 
 
 def make_sample(workspace: Workspace, report: Any, language: str) -> str:
@@ -105,41 +122,53 @@ def recent_html(workspace: Workspace, language: str) -> Html:
     """Cards of the newest sets and runs; nothing when there are none."""
     sets = sorted(workspace.datasets(), key=lambda each: each.folder.stat().st_mtime, reverse=True)[:LATEST]
     runs = sorted((Run(folder) for folder in workspace.runs()), key=lambda run: run.state().get("created") or 0, reverse=True)[:LATEST]
-    cards = [_dataset_card(each, language) for each in sets] + [_run_card(each, language) for each in runs]
+    return _recent([_dataset_card(each, language) for each in sets] + [_run_card(each, language) for each in runs], language)
+
+
+def _recent(cards: list[Html], language: str) -> Html:
     if not cards:
         return Html("")
-    return html.join([tag("h2", t("home.continue", language), class_="lb-heading"), tag("div", *cards, class_="lb-cards")])
+    return tag("div", tag("h2", t("home.continue", language), class_="lb-heading"), tag("div", *cards, class_="lb-cards"), class_="lb-section")
 
 
-def _dataset_card(dataset: Any, language: str) -> Html:
+def _recent_waiting(language: str) -> Html:
+    """Keeps the place of the cards until they come."""
+    return _recent([tag("div", tag("span", class_="lb-thumbs"), class_="lb-card lb-recent-card lb-waiting")], language)
+
+
+def _dataset_card(dataset: Dataset, language: str) -> Html:
     state, words = health(dataset, language)
-    return tag("button", strip(dataset), tag("b", dataset.name), tag("span", counts_in_words(dataset, language), class_="lb-muted lb-small"),
-               html.dot(state, words), type="button", class_="lb-card lb-recent-card", data_kind="dataset", data_id=dataset.id)
+    return _card("dataset", dataset.id, strip(dataset), dataset.name, counts_in_words(dataset, language), html.dot(state, words))
 
 
 def _run_card(run: Run, language: str) -> Html:
-    rows, state = run.metrics()[0], run.state()
+    rows, phase = run.metrics()[0], run.state()["phase"]
     best, curve = plots.best(rows, "AP50"), [value for _, value in plots.metric_series(rows, ("AP50",)).get("AP50", [])]
     words = t("home.run_best", language, percent=round(100 * best[0]), epoch=best[1]) if best else t("home.run_unmeasured", language)
-    tone = {"done": "good", "running": "good", "failed": "bad", "interrupted": "warn"}.get(state["phase"], "none")
-    curve_label = t("home.run_curve", language, run=run.id)
-    return tag("button", tag("span", html.sparkline(curve, curve_label, 248, 56), class_="lb-curve"), tag("b", run.id),
-               tag("span", words, class_="lb-muted lb-small"), html.dot(tone, t(f"phase.{state['phase']}", language)), type="button",
-               class_="lb-card lb-recent-card", data_kind="run", data_id=run.id)
+    picture = tag("span", html.sparkline(curve, t("home.run_curve", language, run=name_of(run.id)), 248, 56), class_="lb-curve")
+    return _card("run", run.id, picture, name_of(run.id), words, html.dot(TONES.get(phase, "none"), t(f"phase.{phase}", language)))
+
+
+def _card(kind: str, key: str, picture: Html, name: str, words: str, state: Html) -> Html:
+    return tag("button", picture, tag("b", name), tag("span", words, class_="lb-muted lb-small"), tag("span", state, class_="lb-small"),
+               type="button", class_="lb-card lb-recent-card", data_kind=kind, data_id=key)
 
 
 def machine_html(workspace: Workspace, language: str) -> Html:
     """Loads torch the first time it is asked, which takes seconds."""
     found = machine.detect()
+    cores = t("home.cores", language, n=found.cores)
+    device = t(f"home.device.{found.device}", language)
+    name, note = (device, f"{cores} · {found.name}") if found.device == "cpu" else (found.name, f"{device} · {cores}")
     memory = t("home.gib", language, n=round(found.accelerator_memory or found.memory, 1))
-    return _machine(found.name, t(f"home.device.{found.device}", language), t("home.cores", language, n=found.cores), memory,
-                    t("home.gib", language, n=round(machine.free_disk(workspace.root), 1)), language)
+    return _machine(name, note, memory, t("home.gib", language, n=round(machine.free_disk(workspace.root), 1)), language)
 
 
 def _machine_waiting(language: str) -> Html:
-    return _machine(t("home.looking", language), " ", " ", "–", "–", language)
+    return _machine(t("home.looking", language), BLANK, BLANK, BLANK, language)
 
 
-def _machine(name: str, device: str, cores: str, memory: str, disk: str, language: str) -> Html:
-    return tag("section", html.stats(html.stat(t("home.processor", language), name, f"{device} · {cores}" if cores.strip() else " "),
-                                     html.stat(t("home.memory", language), memory), html.stat(t("home.disk", language), disk)), class_="lb-card")
+def _machine(name: str, note: str, memory: str, disk: str, language: str) -> Html:
+    numbers = html.stats(html.stat(t("home.processor", language), name, note), html.stat(t("home.memory", language), memory),
+                         html.stat(t("home.disk", language), disk))
+    return tag("div", tag("h2", t("home.machine", language), class_="lb-heading"), tag("section", numbers, class_="lb-card"), class_="lb-section")

@@ -183,7 +183,12 @@ def _wire_delete(app: App, parts: Parts) -> None:
 
 def open_set(app: App, chosen: str | None) -> Dataset | None:
     """The chosen set, None when there is none or it is gone. Raises UserError when it is damaged."""
-    return app.workspace.dataset(chosen) if chosen and (app.workspace.root / "datasets" / chosen).is_dir() else None
+    try:
+        return app.workspace.dataset(chosen) if chosen else None
+    except UserError as error:
+        if error.key == "dataset_unknown":
+            return None
+        raise
 
 
 def _filter_choices(dataset: Dataset | None, language: str) -> tuple[gr.Dropdown, ...]:

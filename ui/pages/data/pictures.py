@@ -45,7 +45,7 @@ def strip(dataset: Dataset, count: int = 4) -> Html:
             pictures.append(image(_loaded(dataset.thumbnail(row.id, STRIP)), ""))
         except (UserError, OSError, ValueError):
             continue
-    return tag("span", *pictures, class_="lb-strip")
+    return tag("span", *pictures, class_="lb-thumbs")
 
 
 def drawn(picture: np.ndarray, row: Row, classes: tuple[str, ...]) -> np.ndarray:
