@@ -41,12 +41,15 @@ class Preprocess:
 
 
 class Predictor:
-    """Calls give all candidates with their scores; `labels.above(threshold, only)` filters without another forward."""
+    """Calls give all candidates with their scores; `labels.above(threshold, only)` filters without another forward.
+
+    With `tta` each image is also seen mirrored, and both views are merged.
+    """
 
     def __init__(self, network: nn.Module, *, name: str, task: Task, classes: Sequence[str], preprocess: Preprocess,
-                 device: torch.device, threshold: float = 0.45) -> None:
+                 device: torch.device, threshold: float = 0.45, tta: bool = False) -> None:
         self.network, self.name, self.task, self.classes = network.eval(), name, task, tuple(classes)
-        self.preprocess, self.device, self.threshold = preprocess, device, threshold
+        self.preprocess, self.device, self.threshold, self.tta = preprocess, device, threshold, tta
 
     def __call__(self, image: Picture) -> Labels:
         return self.batch([image])[0]
@@ -63,8 +66,12 @@ class Predictor:
     def infer(self, squares: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[Labels]:
         """u8[B,S,S,3] already resized -> labels in pixels of the originals, whose (width, height) are given."""
         images = torch.from_numpy(np.ascontiguousarray(squares.transpose(0, 3, 1, 2))).to(self.device)
-        outputs = self.network(normalised(images, self.preprocess.mean, self.preprocess.std))
-        return self.task.decode(outputs, sizes)
+        pixels = normalised(images, self.preprocess.mean, self.preprocess.std)
+        found = self.task.decode(self.network(pixels), sizes)
+        if not self.tta:
+            return found
+        mirrored = self.task.decode(self.network(pixels.flip(-1)), sizes)
+        return [self.task.merge(seen, self.task.mirror(other, size[0])) for seen, other, size in zip(found, mirrored, sizes, strict=True)]
 
     def stream(self, files: Sequence[Path], batch: int = 4) -> Iterator[tuple[Path, tuple[int, int], Labels | UserError]]:
         """(file, size, labels) one by one; a file that can't be read gives its error and the rest goes on."""

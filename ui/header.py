@@ -13,7 +13,7 @@ from ui import html, theme
 from ui.guard import guarded
 from ui.html import Html, tag
 from ui.i18n import NAMES, label, language_of, static, t
-from ui.selection import App, choose_dataset, choose_run, dataset_choices, go_to, pick, run_choices, signature
+from ui.selection import App, choose_dataset, choose_run, dataset_choices, go_to, pick, refresh_dataset, refresh_run, run_choices, signature
 
 TICK_S = 2
 JOBS_JS = """
@@ -64,7 +64,7 @@ def wire(app: App, jobs: gr.HTML) -> None:
         if now == last:
             return (gr.skip(),) * 4
         lists = now[0] != (last or [None])[0]
-        return (choose_dataset(workspace, dataset, language) if lists else gr.skip(), choose_run(workspace, run, language) if lists else gr.skip(),
+        return (refresh_dataset(workspace, dataset, language) if lists else gr.skip(), refresh_run(workspace, run, language) if lists else gr.skip(),
                 now[1], now)
 
     @guarded

@@ -29,6 +29,7 @@ class App:
     timer: gr.Timer
     demo: bool = False
     tab: dict[str, gr.Tab] = field(default_factory=dict)
+    watched: gr.State = field(default_factory=lambda: gr.State(None))  # (run id, when): what a page last asked Train to show
 
 
 def dataset_choices(workspace: Workspace) -> Choices:
@@ -73,7 +74,20 @@ def choose_run(workspace: Workspace, wanted: str | None = None, language: str | 
     return _dropdown(run_choices(workspace, language), wanted, t("header.no_run", language))
 
 
-def _dropdown(choices: Choices, wanted: str | None, nothing: str) -> gr.Dropdown:
+def refresh_dataset(workspace: Workspace, now: str | None, language: str) -> gr.Dropdown:
+    """The header's data set list as it is now; what is chosen stays as it is unless it is gone."""
+    return _dropdown(dataset_choices(workspace), now, t("header.no_dataset", language), keep=True)
+
+
+def refresh_run(workspace: Workspace, now: str | None, language: str) -> gr.Dropdown:
+    """The header's run list as it is now; what is chosen stays as it is unless it is gone."""
+    return _dropdown(run_choices(workspace, language), now, t("header.no_run", language), keep=True)
+
+
+def _dropdown(choices: Choices, wanted: str | None, nothing: str, *, keep: bool = False) -> gr.Dropdown:
+    """`keep` leaves a choice that is still there to the page, where an event may have changed it meanwhile."""
+    if keep and wanted in [key for _, key in choices]:
+        return gr.Dropdown(choices=[*choices])
     return gr.Dropdown(choices=[*choices] or [(nothing, "")], value=pick(choices, wanted))
 
 

@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", help=messages.text("cli.help.classes"))
     parser.add_argument("--only", help=messages.text("cli.help.only"))
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help=messages.text("option.device.help"))
+    parser.add_argument("--tta", action="store_true", help=messages.text("cli.help.tta"))
     parser.add_argument("--batch", type=int, default=4, help=messages.text("cli.help.batch"))
 
 
@@ -39,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     files = found_images(arguments.inputs)
     names = _names(arguments.classes) if arguments.classes else None
     predictor = load(arguments.target, arguments.model, classes=names, device=arguments.device)
+    predictor.tta = arguments.tta
     only = _class_ids(_names(arguments.only), predictor.classes) if arguments.only else None
     out = Path(arguments.out)
     with writing(out):

@@ -31,6 +31,14 @@ class Task:
         """Network outputs -> labels in pixels of the original images, whose (width, height) are given."""
         raise TypeError(f"{self.name} does not decode")
 
+    def mirror(self, labels: Labels, width: int) -> Labels:
+        """Labels of the image seen in a mirror, `width` pixels wide."""
+        return labels
+
+    def merge(self, first: Labels, second: Labels) -> Labels:
+        """One prediction from two views of the same image."""
+        return first
+
     def measure(self, truth: Sequence[Sample], found: Sequence[Labels], classes: Sequence[str]) -> dict[str, Any]:
         """{"metrics": {name: value or None}, "per_class": [...], "thresholds": {...}}."""
         raise TypeError(f"{self.name} does not measure")

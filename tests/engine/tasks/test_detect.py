@@ -40,3 +40,13 @@ def test_crowds_are_not_learnt_and_boxes_outside_are_clipped_or_dropped():
 def test_broken_numbers_from_a_network_never_reach_a_label():
     outputs = {"logits": torch.randn(1, 5, 1), "boxes": torch.tensor([[[float("nan")] * 4] * 5])}
     assert np.isfinite(Detect().decode(outputs, [(10, 10)])[0].boxes).all()
+
+
+def test_a_mirrored_view_comes_back_to_its_place_and_merges_with_the_first():
+    boxes, width = np.array([[10, 20, 60, 80], [100, 5, 190, 99]], np.float32), 200
+    seen = Instances(boxes, np.array([0, 1]), np.array([0.8, 0.6]))
+    mirrored = Instances(np.array([[140, 20, 190, 80], [0, 0, 9, 9]]), np.array([0, 1]), np.array([0.6, 0.4]))
+    merged = Detect().merge(seen, Detect().mirror(mirrored, width))
+    np.testing.assert_allclose(merged.boxes[0], boxes[0], atol=1e-4)
+    np.testing.assert_allclose(merged.scores, [0.7, 0.42, 0.28], atol=1e-6)
+    assert merged.classes.tolist() == [0, 1, 1]

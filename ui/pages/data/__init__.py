@@ -65,7 +65,7 @@ def build(app: App) -> None:
 def _build_side() -> dict[str, Any]:
     everything = [(label("data.all"), "")]
     states = [*everything, *((label(f"data.state.{state}"), state) for state in browse.STATES)]
-    with gr.Column(elem_classes="lb-card", visible=False) as box:
+    with gr.Column(elem_classes="lb-card lb-plain-form lb-filters", visible=False) as box:
         gr.HTML(static(lambda language: tag("h3", t("data.show", language))))
         filters = [gr.Dropdown(everything, value="", label=label(f"data.{name}"), elem_id=f"lb-filter-{name}") for name in ("split", "class")]
         filters.append(gr.Dropdown(states, value="", label=label("data.labels"), elem_id="lb-filter-state"))
@@ -101,7 +101,7 @@ def _wire_import(app: App, parts: Parts) -> None:
     @guarded
     def look(file: str | None, path: str, choice: str, request: gr.Request) -> tuple[Any, ...]:
         seen, ask = importing.look(file, "" if app.demo else path, choice, language_of(request))
-        return seen, gr.Dropdown(visible=ask), importing.suggested_name(file, path), gr.Button(label("data.import"))
+        return seen, gr.Dropdown(visible=ask), importing.suggested_name(file, path), gr.Button(label("data.import")), ""
 
     @guarded
     def bring_in(file: str | None, path: str, name: str, choice: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
@@ -110,20 +110,23 @@ def _wire_import(app: App, parts: Parts) -> None:
             src = chosen_source(file, "" if app.demo else path)
             work = Work(lambda report: importing.run(app.workspace, src, name, choice, report, language), language, t("data.importing", language))
             for bar in work:
-                yield tag("section", bar, class_="lb-card"), gr.Button(interactive=False), gr.skip(), gr.skip(), gr.skip()
+                yield tag("section", bar, class_="lb-card"), gr.Button(interactive=False), *unchanged
             report = work.result
         except UserError as error:
-            yield (importing.failure(error, language), gr.Button(label("data.try_again"), interactive=True), gr.skip(), gr.skip(),
-                   gr.Dropdown(visible=error.key in importing.ASK_FORMAT or bool(choice)))
+            ask = error.key in importing.ASK_FORMAT or bool(choice)
+            again = gr.Button(label("data.try_again"), interactive=True)
+            yield importing.failure(error, language), again, gr.Dropdown(visible=ask), *unchanged[2:], importing.nothing_seen(language)
             return
-        yield (importing.done(report, language), gr.Button(label("data.import"), interactive=True),
-               choose_dataset(app.workspace, report.dataset, language), gr.Accordion(open=False), gr.Dropdown(visible=False, value=""))
+        yield (importing.done(report, language), gr.Button(label("data.import"), interactive=True), gr.Dropdown(visible=False, value=""),
+               choose_dataset(app.workspace, report.dataset, language), gr.Accordion(open=False), None, "", "",
+               importing.nothing_seen(language))
 
-    outputs = [parts.status, zone.start, app.dataset, zone.frame, zone.format]
+    outputs = [parts.status, zone.start, zone.format, app.dataset, zone.frame, zone.file, zone.path, zone.name, zone.seen]
+    unchanged = (gr.skip(),) * (len(outputs) - 2)
     zone.start.click(bring_in, zone.inputs, outputs, **QUIET).failure(
         lambda: ("", gr.Button(interactive=True)), None, [parts.status, zone.start], **QUIET)
     for event in (zone.file.upload, zone.file.clear, zone.path.submit, zone.path.blur, zone.format.input):
-        event(look, [zone.file, zone.path, zone.format], [zone.seen, zone.format, zone.name, zone.start], **QUIET)
+        event(look, [zone.file, zone.path, zone.format], [zone.seen, zone.format, zone.name, zone.start, parts.status], **QUIET)
 
 
 def _wire_browse(app: App, parts: Parts) -> None:
@@ -151,6 +154,7 @@ def _wire_browse(app: App, parts: Parts) -> None:
     whole = [parts.header, *parts.filters, parts.health, parts.filter_box, parts.views, parts.delete, parts.confirm, *view]
     app.blocks.load(show_set, app.dataset, whole, **QUIET)
     app.dataset.change(show_set, app.dataset, whole, **QUIET)
+    app.dataset.input(lambda: "", None, parts.status, queue=False, **QUIET)
     chosen = [app.dataset, *parts.filters]
     for part in parts.filters:
         part.input(lambda: 1, None, parts.page, queue=False, **QUIET).then(turn, [*chosen, parts.page], view, **QUIET)

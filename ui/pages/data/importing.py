@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from engine.datasets.formats import formats
 from engine.types import UserError
 from engine.workspace import Import, Workspace
 from ui import html
-from ui.findings import tally, tone
+from ui.findings import tally
 from ui.html import Html, tag
 from ui.i18n import label, plural, static, t
 from ui.sources import ARCHIVES, chosen_source, stem_of
@@ -22,6 +23,7 @@ from ui.sources import ARCHIVES, chosen_source, stem_of
 LOOK_AHEAD_BYTES = 300 << 20
 ASK_FORMAT = frozenset(("several_formats", "no_format", "format_not_found"))
 WHOLE = 100
+KEPT = re.compile(r".*-[0-9a-f]{8}(\.\w+)?")
 
 
 @dataclass
@@ -48,7 +50,7 @@ def build(*, demo: bool, opened: bool) -> DropZone:
         name = gr.Textbox(label=label("data.name"), max_lines=1, elem_id="lb-data-name")
         choice = gr.Dropdown([(label("data.format_auto"), ""), *((label(f"format.{each}"), each) for each in formats.names())], value="",
                              label=label("data.format"), visible=False, elem_id="lb-data-format")
-        seen = gr.HTML(static(lambda language: seen_html(t("data.seen_nothing", language))), elem_id="lb-data-seen")
+        seen = gr.HTML(static(nothing_seen), elem_id="lb-data-seen")
         start = gr.Button(label("data.import"), variant="primary", elem_id="lb-data-import")
     return DropZone(frame, file, path, name, choice, seen, start)
 
@@ -56,7 +58,7 @@ def build(*, demo: bool, opened: bool) -> DropZone:
 def look(file: str | None, path: str, choice: str, language: str) -> tuple[Html, bool]:
     """What the chosen thing is and why, and whether to ask for the format. Large archives are recognised while they are imported."""
     if not file and not path.strip():
-        return seen_html(t("data.seen_nothing", language)), False
+        return nothing_seen(language), False
     try:
         src = chosen_source(file, path)
         if src.is_file() and src.stat().st_size > LOOK_AHEAD_BYTES:
@@ -78,16 +80,27 @@ def run(workspace: Workspace, src: Path, name: str, choice: str, report: Callabl
         known = 0 < share < 1
         report(round(WHOLE * share) if known else 0, WHOLE if known else 0, t("data.unpacking" if known else "data.importing", language))
 
-    return workspace.import_dataset(src, name.strip() or stem_of(src), progress, source_format=choice or None)[1]
+    try:
+        return workspace.import_dataset(src, name.strip() or stem_of(src), progress, source_format=choice or None)[1]
+    except UserError as error:
+        raise _named(error, src) from error
+
+
+def _named(error: UserError, src: Path) -> UserError:
+    """The workspace keeps an upload under a name of its own; people know it by theirs."""
+    kept = str(error.values.get("name", ""))
+    known = KEPT.fullmatch(kept) and kept.endswith(src.suffix.lower())
+    return UserError(error.key, **{**error.values, "name": src.name}) if known else error
 
 
 def done(report: Import, language: str) -> Html:
-    """What came in, as what it was recognised, and how healthy it is."""
+    """What came in, as what it was recognised, and where to see what is wrong."""
     images = sum(row["images"] for row in report.splits.values())
     words = t("data.imported", language, images=plural("data.n_images", images, language), format=t(f"format.{report.format}", language),
               evidence=report.evidence)
-    said = tag("p", html.icon("check"), tag("span", words), class_="lb-said")
-    return tag("section", said, html.dot(tone(report.problems), tally(report.problems, language)), class_="lb-card lb-stack", role="status")
+    faults = tag("p", f"{tally(report.problems, language)}: {t('data.see_health', language)}", class_="lb-muted") if report.problems else ""
+    mark = tag("span", html.icon("check"), class_="lb-tone-good")
+    return tag("section", mark, tag("div", tag("b", words), faults), class_="lb-notice lb-notice-good", role="status")
 
 
 def failure(error: UserError, language: str) -> Html:
@@ -95,6 +108,10 @@ def failure(error: UserError, language: str) -> Html:
     mark = tag("span", html.icon("error"), class_="lb-tone-bad")
     return tag("section", mark, tag("div", tag("b", error.message(language)), tag("p", error.remedy(language), class_="lb-muted")),
                class_="lb-notice", role="alert")
+
+
+def nothing_seen(language: str) -> Html:
+    return seen_html(t("data.seen_nothing", language))
 
 
 def seen_html(words: str, state: str = "none") -> Html:

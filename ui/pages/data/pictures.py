@@ -16,7 +16,8 @@ from engine.datasets.store import Dataset, Row
 from engine.types import Instances, Polygons, Shape, UserError
 from ui.html import Html, tag
 
-THUMBNAIL, STRIP, LARGE = 256, 96, 1600
+THUMBNAIL, STRIP = 256, 96
+SMALLEST, LARGEST = 960, 1600
 
 
 def thumbnail(dataset: Dataset, row: Row, alt: str, classes: tuple[str, ...] = ()) -> Html:
@@ -29,10 +30,11 @@ def thumbnail(dataset: Dataset, row: Row, alt: str, classes: tuple[str, ...] = (
 
 
 def large(row: Row, classes: tuple[str, ...], alt: str) -> Html:
-    """The picture itself with labels, made smaller only where it is larger than a screen. Raises UserError."""
+    """The picture at the size of a screen, so that lines and names drawn on it are sharp. Raises UserError."""
     picture = open_image(row.path)
-    scale = min(1.0, LARGE / max(picture.shape[:2]))
-    if scale < 1:
+    longest = max(picture.shape[:2])
+    scale = min(max(longest, SMALLEST), LARGEST) / longest
+    if scale != 1:
         picture = resize(picture, (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))))
     return image(drawn(picture, row, classes), alt, quality=88)
 
