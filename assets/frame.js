@@ -29,17 +29,13 @@
   const theme = cookie("lightbox_theme");
   if (theme && !query.get("__theme")) window.history.replaceState(null, "", address({ __theme: theme }));
 
-  // The first tab reports itself as selected before the one that the address names has been opened.
-  let wanted = query.get("tab");
+  // While the page is being put together, tabs report themselves as selected that the address does not name.
+  let settled = false;
   window.lightbox = {
     language,
+    settle: () => { settled = true; },
     remember: (name, value) => {
-      if (name === "tab" && wanted) {
-        const early = value !== wanted;
-        wanted = null;
-        if (early) return;
-      }
-      window.history.replaceState(null, "", address({ [name]: value }));
+      if (settled || name !== "tab") window.history.replaceState(null, "", address({ [name]: value }));
     },
   };
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 from engine import weights
 from engine.config import TrainConfig
@@ -21,7 +21,6 @@ ROWS_PER_EPOCH = 10
 PREVIEWS = 4
 NON_FINITE_LIMIT = 5
 REPLAN_TOLERANCE = 0.04
-Ending = Literal["whole", "stopped", "late"]
 
 
 @dataclass(frozen=True)
@@ -57,14 +56,11 @@ def train(config: TrainConfig, folder: Path | None = None, *, stop: Callable[[],
         yield Event("recorded", session.step, session.epoch, {"config": session.config, "seconds": seconds})
         yield Event("plan", session.step, session.epoch, _plan(session))
         while session.epoch <= session.epochs:
-            ending = yield from _epoch(session, clock, stop)
-            if ending == "stopped":
+            finished = yield from _epoch(session, clock, stop)
+            if not finished:
                 session.save_last(folder / "last.pt")
                 yield Event("stopped", session.step, session.epoch)
                 return
-            if ending == "late":
-                clock.end_here()
-                yield Event("note", session.step, session.epoch, {"key": "out_of_time", "epoch": session.epoch})
             yield from _validate(session, folder)
             session.epoch, session.batch = session.epoch + 1, 0
             if clock.replan():
@@ -164,8 +160,11 @@ def _plan(session: Session) -> dict[str, Any]:
             "facts": schedule_facts(session.config, session.total_steps, session.epochs)}
 
 
-def _epoch(session: Session, clock: Clock, stop: Callable[[], bool]) -> Generator[Event, None, Ending]:
-    """The rest of the current epoch. Rows, stops and the end of time come between two steps, never amid gathered gradients."""
+def _epoch(session: Session, clock: Clock, stop: Callable[[], bool]) -> Generator[Event, None, bool]:
+    """The rest of the current epoch. Returns False when it was asked to stop before its end; when time is over, it ends early.
+
+    Rows, stops and the end of time come between two steps, never amid gathered gradients.
+    """
     session.start_epoch()
     every = max(1, session.steps_per_epoch // ROWS_PER_EPOCH)
     images, steps = 0, session.batch // session.config.accumulate
@@ -187,10 +186,12 @@ def _epoch(session: Session, clock: Clock, stop: Callable[[], bool]) -> Generato
                 "row": _mean(session.terms), "images_per_s": images / max(1e-6, session.elapsed - begun), "eta_s": clock.eta()})
             session.terms = []
         if steps < session.steps_per_epoch and stop():
-            return "stopped"
+            return False
         if steps < session.steps_per_epoch and clock.out_of_time():
-            return "late"
-    return "whole"
+            clock.end_here()
+            yield Event("note", session.step, session.epoch, {"key": "out_of_time", "epoch": session.epoch})
+            break
+    return True
 
 
 def _validate(session: Session, folder: Path) -> Iterator[Event]:

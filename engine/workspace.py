@@ -111,7 +111,7 @@ class Workspace:
             dataset = Dataset.create(self._free("datasets", name), name.strip() or kept.stem, reading, progress,
                                      images="link" if unpacked else "copy", format_name=chosen.name)
         report = Import(dataset.id, dataset.name, chosen.name, evidence, dataset.task, dataset.classes, dataset.counts(), dataset.problems(),
-                        kept if kept.parent == self.uploads else None)
+                        kept if self.uploads in kept.parents else None)
         return dataset, report
 
     def delete_dataset(self, dataset_id: str) -> Path:
@@ -170,13 +170,17 @@ class Workspace:
                 number += 1
 
     def _keep(self, file: Path) -> Path:
-        """A single uploaded file goes into uploads/, unless it lies there or beside what it names (a label file)."""
+        """A single uploaded file goes into a folder of its own in uploads/, under its own name, so that messages name what people know.
+
+        Not when it lies there already, nor a label file, which stays beside what it names.
+        """
         if not file.exists():
             raise UserError("path_missing", path=file.name or str(file))
-        if file.is_dir() or file.resolve().parent == self.uploads or file.suffix.lower() in source.label_file_suffixes():
+        if file.is_dir() or self.uploads in file.resolve().parents or file.suffix.lower() in source.label_file_suffixes():
             return file
-        target = self.uploads / f"{slug(file.stem) or 'upload'}-{uuid.uuid4().hex[:8]}{file.suffix.lower()[:12]}"
+        target = self.uploads / uuid.uuid4().hex[:8] / file.name
         with writing(target):
+            target.parent.mkdir(mode=0o700)
             try:
                 target.hardlink_to(file)
             except OSError:  # another disk, or one without links

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from engine import messages
 
 
 @pytest.fixture(scope="session")
@@ -89,3 +91,11 @@ def coco_folder(tmp_path: Path) -> Callable[..., Path]:
         (root / "annotations.json").write_text(text if text is not None else json.dumps(content), encoding="utf-8")
         return root
     return make
+
+
+@pytest.fixture(autouse=True)
+def speak_english() -> Iterator[None]:
+    """The language is a setting of the process: a test that changes it must not be heard in the next."""
+    messages.set_language("en")
+    yield
+    messages.set_language("en")

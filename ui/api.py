@@ -85,7 +85,8 @@ class Endpoints:
         """
         formats.get(to)
         summary, packed = convert_to_zip(uploaded(file), to, lambda *_: None, language_of(request))
-        return {**summary.as_dict(language_of(request)), "file": gr.FileData(path=str(packed), orig_name=packed.name).model_dump()}
+        told = {name: value for name, value in summary.as_dict(language_of(request)).items() if name != "out"}
+        return {**told, "file": gr.FileData(path=str(packed), orig_name=packed.name).model_dump()}
 
     def datasets(self, request: gr.Request) -> dict[str, Any]:
         """List the data sets of the workspace with their classes and counts."""

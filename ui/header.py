@@ -13,7 +13,19 @@ from ui import html, theme
 from ui.guard import guarded
 from ui.html import Html, tag
 from ui.i18n import NAMES, label, language_of, static, t
-from ui.selection import App, choose_dataset, choose_run, dataset_choices, go_to, pick, refresh_dataset, refresh_run, run_choices, signature
+from ui.selection import (
+    UNCHECKED,
+    App,
+    choose_dataset,
+    choose_run,
+    dataset_choices,
+    go_to,
+    pick,
+    refresh_dataset,
+    refresh_run,
+    run_choices,
+    signature,
+)
 
 TICK_S = 2
 JOBS_JS = """
@@ -36,10 +48,9 @@ def build(workspace: Workspace, demo: bool) -> dict[str, Any]:
     with gr.Row(elem_id="lb-header"):
         gr.HTML(_brand(workspace, demo), elem_id="lb-brand", js_on_load=None)
         with gr.Row(elem_id="lb-context"):
-            dataset = gr.Dropdown(sets, value=pick(sets, None) or None, label=label("header.dataset"), container=False, interactive=True,
-                                  elem_id="lb-dataset", min_width=120)
-            run = gr.Dropdown(runs, value=pick(runs, None) or None, label=label("header.run"), container=False, interactive=True,
-                              elem_id="lb-run", min_width=120)
+            look: dict[str, Any] = {"container": False, "interactive": True, "min_width": 120}
+            dataset = gr.Dropdown(sets, value=pick(sets, None) or None, label=label("header.dataset"), elem_id="lb-dataset", **look)
+            run = gr.Dropdown(runs, value=pick(runs, None) or None, label=label("header.run"), elem_id="lb-run", **look)
         jobs = gr.HTML(static(_pill_of_none), elem_id="lb-jobs", js_on_load=JOBS_JS)
         gr.HTML(static(_controls), elem_id="lb-controls", js_on_load=None)
     return {"dataset": dataset, "run": run, "jobs": jobs, "timer": gr.Timer(TICK_S)}
@@ -73,8 +84,9 @@ def wire(app: App, jobs: gr.HTML) -> None:
         return jobs_html(workspace, language_of(request))
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-    app.blocks.load(opened, None, [app.dataset, app.run, jobs, app.tabs, seen], **quiet)
-    app.timer.tick(tick, [app.dataset, app.run, seen], [app.dataset, app.run, jobs, seen], **quiet)
+    app.blocks.load(opened, None, [app.dataset, app.run, jobs, app.tabs, seen], **quiet).then(
+        None, None, None, js="() => { setTimeout(lightbox.settle, 300); }", **quiet)
+    app.timer.tick(tick, [app.dataset, app.run, seen], [app.dataset, app.run, jobs, seen], **quiet, **UNCHECKED)
     jobs.stop(stop, None, jobs, **quiet)
     for name, part in (("dataset", app.dataset), ("run", app.run)):
         part.change(None, part, None, js=f"(value) => {{ lightbox.remember('{name}', value); }}", **quiet)

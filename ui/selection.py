@@ -17,6 +17,11 @@ STAMP = re.compile(r"^\d{8}-\d{6}-")
 PAGES = ("home", "data", "train", "runs", "predict", "tools")
 
 
+# For events on lists whose choices change under the visitor's hands: a value that is gone reaches the handler, which looks ids up
+# anyway, instead of a message of Gradio's own. Their values are whatever a browser sent.
+UNCHECKED: dict[str, Any] = {"preprocess": False}
+
+
 @dataclass
 class App:
     """What a page gets. `dataset` and `run` hold ids ("" = none); a page that adds one returns `choose_dataset(...)` to it."""
@@ -29,7 +34,6 @@ class App:
     timer: gr.Timer
     demo: bool = False
     tab: dict[str, gr.Tab] = field(default_factory=dict)
-    watched: gr.State = field(default_factory=lambda: gr.State(None))  # (run id, when): what a page last asked Train to show
 
 
 def dataset_choices(workspace: Workspace) -> Choices:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +16,14 @@ from PIL import Image
 
 from engine.__main__ import main
 from engine.messages import LANGUAGES
+from engine.predict import load as load_model
 from engine.runs import Run
+from engine.workspace import Workspace
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FAST = ["--image-size", "64", "--batch", "2", "--device", "cpu", "--set", "precision=none", "--set", "threads=1"]
+BOX, OTHER = "0 0.5 0.5 0.4 0.4\n", "1 0.3 0.3 0.2 0.3\n"
+MANY = "".join(f"{i % 2} {0.05 + 0.9 * (i % 21) / 21:.4f} {0.05 + 0.9 * (i // 21) / 21:.4f} 0.03 0.03\n" for i in range(420))
 RAW = re.compile(r"\{\w+\}|Traceback|\b(?:error|cli|log|option|reason|problem|word)\.\w+")
 
 
@@ -62,6 +67,42 @@ def trained(data, tmp_path_factory):
     assert main(["train", "--data", str(data), "--run", str(folder), "--epochs", "10", *FAST]) == 0
     signal.signal(signal.SIGINT, handler)
     return Run(folder)
+
+
+SMALL = {
+    "one image": {"train": {"a": BOX}}, "two images": {"train": {"a": BOX, "b": OTHER}}, "class only in valid": {"train": {"a": BOX}, "valid": {"v": OTHER}},
+    "more objects than queries": {"train": {"a": MANY, "b": BOX}, "valid": {"v": MANY}}, "nothing in valid": {"train": {"a": BOX}, "valid": {"v": ""}},
+}
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_small_and_lopsided_data_trains_and_leaves_a_model(yolo_folder, tmp_path, kind):
+    run = Run(tmp_path / "run")
+    assert main(["train", "--data", str(yolo_folder(SMALL[kind])), "--run", str(run.folder), "--epochs", "1", *FAST]) == 0
+    assert len(load_model(run.folder).classes) == 2
+    assert [row["epoch"] for row in run.metrics()[0] if row["split"] == "valid"] == ([] if kind == "one image" else [1])
+
+
+def test_pictures_of_any_shape_and_mode_train_and_are_predicted(yolo_folder, tmp_path):
+    folder = yolo_folder({"train": dict.fromkeys("abcdef", BOX), "valid": dict.fromkeys("vw", BOX)}, name="图 片")
+    for name, size, mode in (("a", (1, 1), "RGB"), ("b", (4000, 8), "RGB"), ("c", (3, 900), "RGB"), ("d", (64, 48), "L"), ("e", (64, 48), "RGBA")):
+        Image.new(mode, size).save(folder / "train" / "images" / f"{name}.png")
+        Image.new(mode, size).save(folder / "valid" / "images" / f"{'v' if name == 'a' else 'w'}.png")
+    assert main(["train", "--data", str(folder), "--run", str(tmp_path / "é 运行"), "--epochs", "2", *FAST]) == 0
+    assert main(["predict", str(tmp_path / "é 运行"), str(folder / "train"), "--out", str(tmp_path / "out")]) == 0
+    rows = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))["images"]
+    assert [(row["width"], row["height"]) for row in rows] == [(1, 1), (4000, 8), (3, 900), (64, 48), (64, 48), (64, 48)]
+
+
+def test_an_archive_and_a_stored_data_set_train_like_the_folder(data, tmp_path):
+    packed = shutil.make_archive(str(tmp_path / "packed set"), "zip", data)
+    stored, _ = Workspace(tmp_path / "space").import_dataset(data, "set")
+    found = []
+    for number, source in enumerate((data, packed, stored.folder)):
+        run = Run(tmp_path / f"run{number}")
+        assert main(["train", "--data", str(source), "--run", str(run.folder), "--epochs", "1", *FAST]) == 0
+        found.append([row["loss"] for row in run.metrics()[0] if row["split"] == "train"])
+    assert len(found[0]) == len(found[2]) > 0 and found[0] == found[1]
 
 
 def test_evaluate_repeats_the_figures_of_the_best_epoch(trained, data, tmp_path):

@@ -36,7 +36,7 @@ def test_an_archive_becomes_a_data_set_and_the_upload_is_kept(workspace, yolo_fo
     dataset, report = workspace.import_dataset(path, "Cats & 狗")
     assert (dataset.id, dataset.name, report.format) == ("Cats-狗", "Cats & 狗", "yolo")
     assert report.splits["train"]["images"] == 2
-    assert report.upload.parent == workspace.uploads
+    assert report.upload.parent.parent == workspace.uploads
     assert list(workspace.tmp.iterdir()) == []
     assert [found.id for found in workspace.datasets()] == ["Cats-狗"]
     assert workspace.dataset("Cats-狗").counts() == report.splits

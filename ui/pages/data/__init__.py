@@ -18,10 +18,11 @@ from ui.i18n import label, language_of, static, t
 from ui.pages.data import browse, importing, words
 from ui.pages.data.browse import Query
 from ui.progress import Work
-from ui.selection import App, choose_dataset
+from ui.selection import UNCHECKED, App, choose_dataset
 from ui.sources import chosen_source
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+LOOSE: dict[str, Any] = {**QUIET, **UNCHECKED}
 
 
 @dataclass
@@ -50,7 +51,7 @@ class Parts:
 
 
 def build(app: App) -> None:
-    with gr.Row(elem_classes="lb-split"):
+    with gr.Row(elem_classes=["lb-split", "lb-data"]):
         with gr.Column(elem_classes="lb-side"):
             zone = importing.build(demo=app.demo, opened=not app.dataset.value)
             side = _build_side()
@@ -67,8 +68,8 @@ def _build_side() -> dict[str, Any]:
     states = [*everything, *((label(f"data.state.{state}"), state) for state in browse.STATES)]
     with gr.Column(elem_classes="lb-card lb-plain-form lb-filters", visible=False) as box:
         gr.HTML(static(lambda language: tag("h3", t("data.show", language))))
-        filters = [gr.Dropdown(everything, value="", label=label(f"data.{name}"), elem_id=f"lb-filter-{name}") for name in ("split", "class")]
-        filters.append(gr.Dropdown(states, value="", label=label("data.labels"), elem_id="lb-filter-state"))
+        filters = [gr.Dropdown(choices, value="", label=label(f"data.{name}"), elem_id=f"lb-filter-{name}")
+                   for name, choices in (("split", everything), ("class", everything), ("labels", states))]
     delete = gr.Button(label("data.delete"), variant="secondary", size="sm", visible=False, elem_id="lb-data-delete")
     with gr.Group(visible=False, elem_classes="lb-card lb-confirm") as confirm:
         question = gr.HTML("")
@@ -143,25 +144,25 @@ def _wire_browse(app: App, parts: Parts) -> None:
 
     @guarded
     def turn(chosen: str | None, split: str, class_id: str, state: str, page: int, request: gr.Request) -> tuple[Any, ...]:
-        return _page(open_set(app, chosen), Query(split or "", class_id or "", state or "", page), language_of(request))
+        return _page(open_set(app, chosen), Query.of(split, class_id, state, page), language_of(request))
 
     @guarded
     def enlarge(chosen: str | None, split: str, class_id: str, state: str, event: gr.EventData, request: gr.Request) -> Html:
-        dataset, query = open_set(app, chosen), Query(split or "", class_id or "", state or "")
+        dataset, query = open_set(app, chosen), Query.of(split, class_id, state)
         return browse.viewer(dataset, query, int(event.index), language_of(request)) if dataset else Html("")
 
     view = [parts.grid, parts.pager, parts.back, parts.place, parts.forward, parts.page]
     whole = [parts.header, *parts.filters, parts.health, parts.filter_box, parts.views, parts.delete, parts.confirm, *view]
-    app.blocks.load(show_set, app.dataset, whole, **QUIET)
-    app.dataset.change(show_set, app.dataset, whole, **QUIET)
+    app.blocks.load(show_set, app.dataset, whole, **LOOSE)
+    app.dataset.change(show_set, app.dataset, whole, **LOOSE)
     app.dataset.input(lambda: "", None, parts.status, queue=False, **QUIET)
     chosen = [app.dataset, *parts.filters]
     for part in parts.filters:
-        part.input(lambda: 1, None, parts.page, queue=False, **QUIET).then(turn, [*chosen, parts.page], view, **QUIET)
-    parts.back.click(lambda page: page - 1, parts.page, parts.page, queue=False, **QUIET).then(turn, [*chosen, parts.page], view, **QUIET)
-    parts.forward.click(lambda page: page + 1, parts.page, parts.page, queue=False, **QUIET).then(turn, [*chosen, parts.page], view, **QUIET)
-    parts.grid.open(enlarge, chosen, parts.viewer, **QUIET)
-    parts.viewer.step(enlarge, chosen, parts.viewer, **QUIET)
+        part.input(lambda: 1, None, parts.page, queue=False, **QUIET).then(turn, [*chosen, parts.page], view, **LOOSE)
+    parts.back.click(lambda page: page - 1, parts.page, parts.page, queue=False, **QUIET).then(turn, [*chosen, parts.page], view, **LOOSE)
+    parts.forward.click(lambda page: page + 1, parts.page, parts.page, queue=False, **QUIET).then(turn, [*chosen, parts.page], view, **LOOSE)
+    parts.grid.open(enlarge, chosen, parts.viewer, **LOOSE)
+    parts.viewer.step(enlarge, chosen, parts.viewer, **LOOSE)
 
 
 def _wire_delete(app: App, parts: Parts) -> None:
@@ -180,9 +181,9 @@ def _wire_delete(app: App, parts: Parts) -> None:
             gr.Info(html.esc(t("data.deleted", language, name=dataset.name)))
         return choose_dataset(app.workspace, None, language), gr.Group(visible=False), ""
 
-    parts.delete.click(ask, app.dataset, [parts.confirm, parts.question], **QUIET)
+    parts.delete.click(ask, app.dataset, [parts.confirm, parts.question], **LOOSE)
     parts.keep.click(lambda: gr.Group(visible=False), None, parts.confirm, queue=False, **QUIET)
-    parts.really.click(delete, app.dataset, [app.dataset, parts.confirm, parts.status], **QUIET)
+    parts.really.click(delete, app.dataset, [app.dataset, parts.confirm, parts.status], **LOOSE)
 
 
 def open_set(app: App, chosen: str | None) -> Dataset | None:

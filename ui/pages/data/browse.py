@@ -63,6 +63,11 @@ class Query:
     state: str = ""
     page: int = 1
 
+    @classmethod
+    def of(cls, split: Any, class_id: Any, state: Any, page: int = 1) -> Query:
+        """From what a browser sent."""
+        return cls(str(split or ""), str(class_id or ""), str(state or ""), page)
+
     @property
     def filters(self) -> dict[str, Any]:
         return {"split": self.split or None, "class_id": int(self.class_id) if self.class_id.isdigit() else None, "state": self.state or None}

@@ -64,15 +64,9 @@ def _wire_views(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
             return *(gr.skip(),) * 4, dataset
         return *show(None), dataset
 
-    @guarded
-    def asked_for(wanted: tuple[str | None, float] | None) -> tuple[Any, ...]:
-        """A run that is opened from a table is shown even when it is the chosen one already."""
-        return show(monitor.find(workspace, wanted[0] if wanted else None))
-
     app.blocks.load(opened, None, [*switches, known, data_known], **QUIET)
     app.dataset.change(other_data, [app.dataset, data_known, view.shown], [*switches, data_known], **QUIET)
     app.run.change(chosen, [app.run, known], [*switches, known], **QUIET)
-    app.watched.change(asked_for, app.watched, switches, **QUIET).then(None, None, None, js=REMEMBER_JS.format(""), **QUIET)
     view.new.click(lambda: show(None), None, switches, **QUIET).then(None, None, None, js=REMEMBER_JS.format("new"), **QUIET)
     form.watch.click(lambda: show(monitor.newest_active(workspace)), None, switches, **QUIET).then(
         None, None, None, js=REMEMBER_JS.format(""), **QUIET)
