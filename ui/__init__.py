@@ -26,6 +26,8 @@ def build(workspace: Path | str | Workspace, *, demo: bool = False) -> gr.Blocks
             for name in PAGES:
                 with gr.Tab(label(f"page.{name}"), id=name, elem_id=f"lb-page-{name}") as app.tab[name]:
                     importlib.import_module(f"ui.pages.{name}").build(app)
+        for wire in app.late:
+            wire()
         header.wire(app, parts["jobs"])
         api.build(app)
     return blocks

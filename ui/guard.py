@@ -65,6 +65,7 @@ def _mending(handler: Callable[..., Any], language: str) -> Iterator[None]:
     except (StopIteration, gr.Error):
         raise
     except UserError as error:
+        log.info("%s: %s", getattr(handler, "__qualname__", handler), error.key)
         raise user_error(error, language) from error
     except Exception as error:
         number = secrets.token_hex(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +25,10 @@ UNCHECKED: dict[str, Any] = {"preprocess": False}
 
 @dataclass
 class App:
-    """What a page gets. `dataset` and `run` hold ids ("" = none); a page that adds one returns `choose_dataset(...)` to it."""
+    """What a page gets. `dataset` and `run` hold ids ("" = none); a page that adds one returns `choose_dataset(...)` to it.
+
+    `show_run(id)` gives what the components of `run_view` (the monitor on Train) need to show a run; `late` is done once all pages stand.
+    """
 
     workspace: Workspace
     blocks: gr.Blocks
@@ -34,6 +38,9 @@ class App:
     timer: gr.Timer
     demo: bool = False
     tab: dict[str, gr.Tab] = field(default_factory=dict)
+    run_view: list[Any] = field(default_factory=list)
+    show_run: Callable[[str], tuple[Any, ...]] = lambda run: ()
+    late: list[Callable[[], None]] = field(default_factory=list)
 
 
 def dataset_choices(workspace: Workspace) -> Choices:

@@ -70,17 +70,26 @@ def trained(data, tmp_path_factory):
 
 
 SMALL = {
-    "one image": {"train": {"a": BOX}}, "two images": {"train": {"a": BOX, "b": OTHER}}, "class only in valid": {"train": {"a": BOX}, "valid": {"v": OTHER}},
-    "more objects than queries": {"train": {"a": MANY, "b": BOX}, "valid": {"v": MANY}}, "nothing in valid": {"train": {"a": BOX}, "valid": {"v": ""}},
+    "one image": ({"train": {"a": BOX}}, "no validation images"),
+    "two images": ({"train": {"a": BOX, "b": OTHER}}, "no valid split"),
+    "class only in valid": ({"train": {"a": BOX}, "valid": {"v": OTHER}}, "No training image holds an object of: dog"),
+    "more objects than queries": ({"train": {"a": MANY, "b": BOX}, "valid": {"v": MANY}}, "2 training images"),
+    "nothing in valid": ({"train": {"a": BOX}, "valid": {"v": ""}}, "No validation image holds an object"),
 }
 
 
 @pytest.mark.parametrize("kind", SMALL)
-def test_small_and_lopsided_data_trains_and_leaves_a_model(yolo_folder, tmp_path, kind):
-    run = Run(tmp_path / "run")
-    assert main(["train", "--data", str(yolo_folder(SMALL[kind])), "--run", str(run.folder), "--epochs", "1", *FAST]) == 0
+def test_small_and_lopsided_data_trains_and_what_it_cannot_teach_is_said(yolo_folder, tmp_path, capsys, kind):
+    run, (splits, said) = Run(tmp_path / "run"), SMALL[kind]
+    assert main(["train", "--data", str(yolo_folder(splits)), "--run", str(run.folder), "--epochs", "1", *FAST, "--lang", "en"]) == 0
+    assert said in capsys.readouterr().err
     assert len(load_model(run.folder).classes) == 2
     assert [row["epoch"] for row in run.metrics()[0] if row["split"] == "valid"] == ([] if kind == "one image" else [1])
+
+
+def test_data_without_one_object_is_refused(yolo_folder, tmp_path, capsys):
+    assert main(["train", "--data", str(yolo_folder({"train": {"a": "", "b": ""}})), "--run", str(tmp_path / "run"), *FAST, "--lang", "en"]) == 2
+    assert "None of the 2 training images" in capsys.readouterr().err
 
 
 def test_pictures_of_any_shape_and_mode_train_and_are_predicted(yolo_folder, tmp_path):

@@ -91,8 +91,8 @@ def _wire_cards(app: App, recent: gr.HTML, device: gr.HTML) -> None:
     def open_card(event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
         language = language_of(request)
         if event.kind == "dataset":
-            return choose_dataset(workspace, event.id, language), gr.skip(), go_to("data")
-        return gr.skip(), choose_run(workspace, event.id, language), go_to("train")
+            return choose_dataset(workspace, event.id, language), gr.skip(), go_to("data"), *(gr.skip() for _ in app.run_view)
+        return gr.skip(), choose_run(workspace, event.id, language), go_to("train"), *app.show_run(event.id)
 
     @guarded
     def show_recent(request: gr.Request) -> Html:
@@ -105,7 +105,7 @@ def _wire_cards(app: App, recent: gr.HTML, device: gr.HTML) -> None:
     app.blocks.load(show_recent, None, recent, **QUIET)
     app.blocks.load(show_machine, None, device, **QUIET)
     app.tab["home"].select(show_recent, None, recent, **QUIET)
-    recent.open(open_card, None, [app.dataset, app.run, app.tabs], **QUIET)
+    app.late.append(lambda: recent.open(open_card, None, [app.dataset, app.run, app.tabs, *app.run_view], **QUIET))
 
 
 def make_sample(workspace: Workspace, report: Any, language: str) -> str:

@@ -44,7 +44,7 @@ class Parts:
     viewer: gr.HTML
     page: gr.State
     delete: gr.Button
-    confirm: gr.Group
+    confirm: gr.Column
     really: gr.Button
     keep: gr.Button
     question: gr.HTML
@@ -71,7 +71,7 @@ def _build_side() -> dict[str, Any]:
         filters = [gr.Dropdown(choices, value="", label=label(f"data.{name}"), elem_id=f"lb-filter-{name}")
                    for name, choices in (("split", everything), ("class", everything), ("labels", states))]
     delete = gr.Button(label("data.delete"), variant="secondary", size="sm", visible=False, elem_id="lb-data-delete")
-    with gr.Group(visible=False, elem_classes="lb-card lb-confirm") as confirm:
+    with gr.Column(visible=False, elem_classes="lb-card lb-confirm") as confirm:
         question = gr.HTML("")
         with gr.Row():
             really = gr.Button(label("data.delete_yes"), variant="stop", size="sm", elem_id="lb-data-delete-yes")
@@ -136,7 +136,7 @@ def _wire_browse(app: App, parts: Parts) -> None:
         language = language_of(request)
         dataset = open_set(app, chosen)
         there = dataset is not None
-        common = (gr.Column(visible=there), gr.Tabs(visible=there), gr.Button(visible=there and not app.demo), gr.Group(visible=False))
+        common = (gr.Column(visible=there), gr.Tabs(visible=there), gr.Button(visible=there and not app.demo), gr.Column(visible=False))
         if dataset is None:
             return _nothing_yet(language), *_filter_choices(None, language), "", *common, *_page(None, Query(), language)
         return (words.header(dataset, language), *_filter_choices(dataset, language), health_html(dataset, language), *common,
@@ -169,7 +169,7 @@ def _wire_delete(app: App, parts: Parts) -> None:
     @guarded
     def ask(chosen: str | None, request: gr.Request) -> tuple[Any, ...]:
         dataset = open_set(app, chosen)
-        return gr.Group(visible=dataset is not None), tag("p", t("data.delete_question", request, name=dataset.name if dataset else ""))
+        return gr.Column(visible=dataset is not None), tag("p", t("data.delete_question", request, name=dataset.name if dataset else ""))
 
     @guarded
     def delete(chosen: str | None, request: gr.Request) -> tuple[Any, ...]:
@@ -179,10 +179,10 @@ def _wire_delete(app: App, parts: Parts) -> None:
         if dataset is not None:
             app.workspace.delete_dataset(dataset.id)
             gr.Info(html.esc(t("data.deleted", language, name=dataset.name)))
-        return choose_dataset(app.workspace, None, language), gr.Group(visible=False), ""
+        return choose_dataset(app.workspace, None, language), gr.Column(visible=False), ""
 
     parts.delete.click(ask, app.dataset, [parts.confirm, parts.question], **LOOSE)
-    parts.keep.click(lambda: gr.Group(visible=False), None, parts.confirm, queue=False, **QUIET)
+    parts.keep.click(lambda: gr.Column(visible=False), None, parts.confirm, queue=False, **QUIET)
     parts.really.click(delete, app.dataset, [app.dataset, parts.confirm, parts.status], **LOOSE)
 
 

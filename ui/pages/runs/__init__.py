@@ -144,14 +144,14 @@ def _wire_table(app: App, parts: Parts) -> None:
 
     @guarded
     def open_run(event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
-        return choose_run(workspace, str(event.id), language_of(request)), go_to("train")
+        return choose_run(workspace, str(event.id), language_of(request)), go_to("train"), *app.show_run(str(event.id))
 
     compared, plot = [parts.picked, parts.metric, parts.drawn], [parts.plot, parts.drawn]
     for changed in (app.tab["runs"].select(entered, [parts.picked, app.run], parts.everything, **QUIET),
                     parts.table.pick(pick, None, parts.everything, **QUIET), parts.metric.input(lambda: None, None, None, **QUIET)):
         changed.then(draw, compared, plot, **QUIET).then(draw, compared, plot, **QUIET)  # emptied first, then drawn
     gr.Timer(TICK_S).tick(tick, [*compared, parts.seen], [*parts.everything, *plot], trigger_mode="once", **QUIET)
-    parts.table.open(open_run, None, [app.run, app.tabs], **QUIET)
+    parts.table.open(open_run, None, [app.run, app.tabs, *app.run_view], **QUIET)
 
 
 def _wire_actions(app: App, parts: Parts) -> None:
@@ -159,7 +159,8 @@ def _wire_actions(app: App, parts: Parts) -> None:
 
     @guarded
     def open_picked(picked: list[str], request: gr.Request) -> tuple[Any, ...]:
-        return choose_run(workspace, picked[0] if picked else None, language_of(request)), go_to("train")
+        wanted = picked[0] if picked else ""
+        return choose_run(workspace, wanted, language_of(request)), go_to("train"), *app.show_run(wanted)
 
     @guarded
     def stop(request: gr.Request, picked: list[str]) -> list[Any]:
@@ -187,7 +188,7 @@ def _wire_actions(app: App, parts: Parts) -> None:
         language = language_of(request)
         return [*shown(workspace, [], language), choose_run(workspace, None, language)]
 
-    parts.open.click(open_picked, parts.picked, [app.run, app.tabs], **QUIET)
+    parts.open.click(open_picked, parts.picked, [app.run, app.tabs, *app.run_view], **QUIET)
     parts.stop.click(stop, parts.picked, parts.everything, **QUIET)
     parts.resume.click(resume, parts.picked, parts.everything, show_progress="hidden", api_visibility="private")
     parts.delete.click(ask, parts.picked, [parts.confirm, parts.question], **QUIET)

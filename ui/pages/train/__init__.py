@@ -64,6 +64,8 @@ def _wire_views(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
             return *(gr.skip(),) * 4, dataset
         return *show(None), dataset
 
+    app.run_view = [*switches, known]
+    app.show_run = lambda run: (*show(monitor.find(workspace, run)), run)
     app.blocks.load(opened, None, [*switches, known, data_known], **QUIET)
     app.dataset.change(other_data, [app.dataset, data_known, view.shown], [*switches, data_known], **QUIET)
     app.run.change(chosen, [app.run, known], [*switches, known], **QUIET)
