@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
 
 from engine.runs import Run
+from engine.types import UserError
 from engine.workspace import Workspace
 from ui.i18n import t
 
@@ -44,9 +46,12 @@ class App:
 
 
 def dataset_choices(workspace: Workspace) -> Choices:
-    """(name, id) of every data set, newest first; ids tell apart sets of the same name."""
-    sets = sorted(workspace.datasets(), key=lambda each: each.folder.stat().st_mtime, reverse=True)
-    return _told_apart([(each.name, each.id) for each in sets])
+    """(name, id) of every data set, newest first; ids tell apart sets of the same name. One that is just being deleted is left out."""
+    found: list[tuple[float, str, str]] = []
+    for each in workspace.datasets():
+        with suppress(UserError, FileNotFoundError):
+            found.append((each.folder.stat().st_mtime, each.name, each.id))
+    return _told_apart([(name, key) for _, name, key in sorted(found, reverse=True)])
 
 
 def run_choices(workspace: Workspace, language: str | None = None) -> Choices:

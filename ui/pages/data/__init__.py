@@ -177,8 +177,9 @@ def _wire_delete(app: App, parts: Parts) -> None:
             raise UserError("demo_only_shows")
         language, dataset = language_of(request), open_set(app, chosen)
         if dataset is not None:
+            name = dataset.name
             app.workspace.delete_dataset(dataset.id)
-            gr.Info(html.esc(t("data.deleted", language, name=dataset.name)))
+            gr.Info(html.esc(t("data.deleted", language, name=name)))
         return choose_dataset(app.workspace, None, language), gr.Column(visible=False), ""
 
     parts.delete.click(ask, app.dataset, [parts.confirm, parts.question], **LOOSE)
@@ -189,7 +190,7 @@ def _wire_delete(app: App, parts: Parts) -> None:
 def open_set(app: App, chosen: str | None) -> Dataset | None:
     """The chosen set, None when there is none or it is gone. Raises UserError when it is damaged."""
     try:
-        return app.workspace.dataset(chosen) if chosen else None
+        return app.workspace.dataset(str(chosen)) if chosen else None
     except UserError as error:
         if error.key == "dataset_unknown":
             return None
