@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import ipaddress
 import logging
 import os
@@ -90,6 +91,8 @@ def serve(options: argparse.Namespace) -> None:
     """Checks what can be checked without loading anything, then builds the page and serves it until Ctrl-C."""
     auth = credentials(options.auth)
     check_exposure(options, auth)
+    if options.mcp and importlib.util.find_spec("mcp") is None:
+        raise UserError("mcp_missing")
     check_port(options.host, options.port)
     from engine.jobs import local
     from engine.workspace import Workspace
@@ -104,7 +107,13 @@ def serve(options: argparse.Namespace) -> None:
 
     local.advance(workspace.runs_folder)
     blocks = ui.build(workspace, demo=options.demo)
-    blocks.launch(auth=auth, server_name=options.host, server_port=options.port, share=options.share, mcp_server=options.mcp, **look())
+    _, url, public = blocks.launch(auth=auth, server_name=options.host, server_port=options.port, share=options.share, mcp_server=options.mcp,
+                                   prevent_thread_lock=True, quiet=True, **look())
+    if options.share and not public:
+        raise UserError("share_failed")
+    sys.stdout.write(messages.text("app.ready", url=public or url) + "\n")
+    sys.stdout.flush()
+    blocks.block_thread()
 
 
 def look() -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ui.selection import (
     choose_run,
     dataset_choices,
     go_to,
+    name_of,
     pick,
     refresh_dataset,
     refresh_run,
@@ -125,9 +126,9 @@ def _job(run: Run, language: str) -> Html:
     if epochs and phase in ACTIVE:
         words += " · " + t("header.job_epoch", language, epoch=state["epoch"], epochs=epochs)
     button = tag("button", html.icon("stop", 16), t("header.stop", language), type="button", class_="lb-button", data_run=run.id,
-                 disabled=phase == "stopping", aria_label=t("header.stop_run", language, run=run.id))
+                 disabled=phase == "stopping", aria_label=t("header.stop_run", language, run=name_of(run.id)))
     done = state["epoch"] / epochs if epochs else 0.0
-    return tag("div", tag("div", tag("b", run.id), button, class_="lb-between"), html.progress(done, words), class_="lb-job")
+    return tag("div", tag("div", tag("b", name_of(run.id)), button, class_="lb-between"), html.progress(done, words), class_="lb-job")
 
 
 def _brand(workspace: Workspace, demo: bool) -> Html:

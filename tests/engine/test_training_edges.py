@@ -65,9 +65,6 @@ def crash_at(number):
     return watch
 
 
-# ---- data
-
-
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 def test_boxes_of_a_turned_photo_lie_on_the_object_in_target_and_picture(tmp_path, orientation):
     upright = np.zeros((60, 100, 3), np.uint8)
@@ -93,9 +90,6 @@ def test_loader_processes_do_not_change_the_result(plain, tmp_path):
     first, second = (runs.create(tmp_path / f"{n}", tiny(plain, workers=n, epochs=1)) for n in (0, 2))
     assert work(first) == work(second) == "done"
     assert same(weights_of(first), weights_of(second)) and rows_of(first) == rows_of(second)
-
-
-# ---- files that break
 
 
 def truncate(file):

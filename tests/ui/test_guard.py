@@ -30,13 +30,6 @@ def counts(last: int):
     raise UserError("unknown_model", name="x", known="y")
 
 
-@pytest.fixture(autouse=True)
-def english():
-    messages.set_language("en")
-    yield
-    messages.set_language("en")
-
-
 @pytest.fixture
 def chinese_visitor():
     token = LocalContext.request.set(SimpleNamespace(query_params={"lang": "zh-CN"}, cookies={}, headers={}))

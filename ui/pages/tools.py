@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import tempfile
 import zipfile
@@ -103,14 +104,10 @@ def summary_html(summary: Summary, src: Path, language: str) -> Html:
                         [(t(f"split.{name}", language), html.number(count)) for name, count in summary.splits.items()], numeric=(1,))
     title = t("tools.convert.done", language, source=t(f"format.{summary.format_from}", language), target=t(f"format.{summary.format_to}", language))
     chips = tag("div", *(html.chip(name) for name in summary.classes[:60]), class_="lb-chips")
-    command = f"python -m engine convert {quoted(src.name)} {quoted(f'{stem_of(src)}-{summary.format_to}')} --to {summary.format_to}"
+    command = f"python -m engine convert {shlex.quote(src.name)} {shlex.quote(f'{stem_of(src)}-{summary.format_to}')} --to {summary.format_to}"
     return tag("div", html.card(title, numbers), html.card(t("data.classes", language), chips), splits,
                html.card(tally(summary.problems, language), findings(summary.problems, language)),
                html.card(t("command.same", language), html.code(command)), class_="lb-stack")
-
-
-def quoted(text: str) -> str:
-    return text if text and all(c.isalnum() or c in "-_./" for c in text) and text.isascii() else '"' + text.replace('"', '\\"') + '"'
 
 
 def _intro(language: str) -> Html:

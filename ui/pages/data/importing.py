@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,6 @@ from ui.sources import ARCHIVES, chosen_source, stem_of
 LOOK_AHEAD_BYTES = 300 << 20
 ASK_FORMAT = frozenset(("several_formats", "no_format", "format_not_found"))
 WHOLE = 100
-KEPT = re.compile(r".*-[0-9a-f]{8}(\.\w+)?")
 
 
 @dataclass
@@ -80,17 +78,7 @@ def run(workspace: Workspace, src: Path, name: str, choice: str, report: Callabl
         known = 0 < share < 1
         report(round(WHOLE * share) if known else 0, WHOLE if known else 0, t("data.unpacking" if known else "data.importing", language))
 
-    try:
-        return workspace.import_dataset(src, name.strip() or stem_of(src), progress, source_format=choice or None)[1]
-    except UserError as error:
-        raise _named(error, src) from error
-
-
-def _named(error: UserError, src: Path) -> UserError:
-    """The workspace keeps an upload under a name of its own; people know it by theirs."""
-    kept = str(error.values.get("name", ""))
-    known = KEPT.fullmatch(kept) and kept.endswith(src.suffix.lower())
-    return UserError(error.key, **{**error.values, "name": src.name}) if known else error
+    return workspace.import_dataset(src, name.strip() or stem_of(src), progress, source_format=choice or None)[1]
 
 
 def done(report: Import, language: str) -> Html:
