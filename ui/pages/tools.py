@@ -24,6 +24,7 @@ from ui.progress import Work
 from ui.selection import App
 from ui.sources import ARCHIVES, chosen_source, stem_of
 
+MOST_CHIPS = 60
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
@@ -31,32 +32,35 @@ def build(app: App) -> None:
     with gr.Row(elem_classes="lb-split"):
         with gr.Column(elem_classes="lb-side"):
             gr.HTML(static(_intro))
-            file = gr.File(label=label("tools.convert.file"), file_types=ARCHIVES, elem_id="lb-convert-file", height=150)
+            file = gr.File(label=label("tools.convert.file"), file_types=ARCHIVES, elem_id="lb-convert-file", height=160)
             path = gr.Textbox(label=label("data.path"), placeholder=label("data.path_example"), visible=not app.demo, elem_id="lb-convert-path")
             to = gr.Radio([(label(f"format.{name}"), name) for name in writable()], value="coco", label=label("tools.convert.to"),
                           elem_id="lb-convert-to")
             start = gr.Button(label("tools.convert.start"), variant="primary", elem_id="lb-convert-start")
         with gr.Column(elem_classes="lb-main"):
             result = gr.HTML(static(_nothing_yet), elem_id="lb-convert-result")
-            download = gr.DownloadButton(label("tools.convert.download"), visible=False, elem_id="lb-convert-download")
-    _wire(app, (file, path, to), start, result, download)
+            download = gr.DownloadButton(label("tools.convert.download"), visible=False, elem_id="lb-convert-download", elem_classes="lb-lone-button")
+            details = gr.HTML("", elem_id="lb-convert-details")
+    _wire(app, (file, path, to), start, (result, download, details))
 
 
-def _wire(app: App, inputs: tuple[Any, ...], start: gr.Button, result: gr.HTML, download: gr.DownloadButton) -> None:
+def _wire(app: App, inputs: tuple[Any, ...], start: gr.Button, outputs: tuple[gr.HTML, gr.DownloadButton, gr.HTML]) -> None:
     @guarded
     def run(file: str | None, path: str, to: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         language = language_of(request)
         src = chosen_source(file, "" if app.demo else path)
         work = Work(lambda report: convert_to_zip(src, to, report, language), language, t("tools.convert.reading", language))
         for bar in work:
-            yield tag("section", bar, class_="lb-card"), gr.DownloadButton(visible=False), gr.Button(interactive=False)
+            yield tag("section", bar, class_="lb-card"), gr.DownloadButton(visible=False), "", gr.Button(interactive=False)
         summary, packed = work.result
-        yield summary_html(summary, src, language), gr.DownloadButton(value=str(packed), visible=True), gr.Button(interactive=True)
+        yield (summary_html(summary, language), gr.DownloadButton(value=str(packed), visible=True), details_html(summary, src, language),
+               gr.Button(interactive=True))
 
+    @guarded
     def failed(request: gr.Request) -> tuple[Any, ...]:
         return _nothing_yet(language_of(request)), gr.Button(interactive=True)
 
-    start.click(run, list(inputs), [result, download, start], **PRIVATE).failure(failed, None, [result, start], **PRIVATE)
+    start.click(run, list(inputs), [*outputs, start], **PRIVATE).failure(failed, None, [outputs[0], start], **PRIVATE)
 
 
 def writable() -> list[str]:
@@ -94,18 +98,23 @@ def _uploads() -> Path:
     return folder
 
 
-def summary_html(summary: Summary, src: Path, language: str) -> Html:
-    """Numbers, splits and classes, what was skipped and why, and the command that does the same."""
+def summary_html(summary: Summary, language: str) -> Html:
+    """What came out, in numbers."""
+    title = t("tools.convert.done", language, source=t(f"format.{summary.format_from}", language), target=t(f"format.{summary.format_to}", language))
     numbers = html.stats(
         html.stat(t("data.images", language), html.number(summary.images)), html.stat(t("data.boxes", language), html.number(summary.boxes)),
         html.stat(t("data.classes", language), html.number(len(summary.classes))),
         html.stat(t("tools.convert.skipped", language), html.number(summary.skipped)))
+    return html.card(title, numbers)
+
+
+def details_html(summary: Summary, src: Path, language: str) -> Html:
+    """Splits and classes, what was skipped and why, and the command that does the same."""
     splits = html.table([t("data.split", language), t("data.images", language)],
                         [(t(f"split.{name}", language), html.number(count)) for name, count in summary.splits.items()], numeric=(1,))
-    title = t("tools.convert.done", language, source=t(f"format.{summary.format_from}", language), target=t(f"format.{summary.format_to}", language))
-    chips = tag("div", *(html.chip(name) for name in summary.classes[:60]), class_="lb-chips")
+    chips = tag("div", *(html.chip(name) for name in summary.classes[:MOST_CHIPS]), class_="lb-chips")
     command = f"python -m engine convert {shlex.quote(src.name)} {shlex.quote(f'{stem_of(src)}-{summary.format_to}')} --to {summary.format_to}"
-    return tag("div", html.card(title, numbers), html.card(t("data.classes", language), chips), splits,
+    return tag("div", splits, html.card(t("data.classes", language), chips),
                html.card(tally(summary.problems, language), findings(summary.problems, language)),
                html.card(t("command.same", language), html.code(command)), class_="lb-stack")
 

@@ -43,7 +43,7 @@ class DropZone:
 
 def build(*, demo: bool, opened: bool) -> DropZone:
     with gr.Accordion(label("data.add"), open=opened, elem_id="lb-data-add") as frame:
-        file = gr.File(label=label("data.file"), file_types=ARCHIVES, height=132, elem_id="lb-data-file")
+        file = gr.File(label=label("data.file"), file_types=ARCHIVES, height=160, elem_id="lb-data-file")
         path = gr.Textbox(label=label("data.path"), placeholder=label("data.path_example"), visible=not demo, max_lines=1, elem_id="lb-data-path")
         name = gr.Textbox(label=label("data.name"), max_lines=1, elem_id="lb-data-name")
         choice = gr.Dropdown([(label("data.format_auto"), ""), *((label(f"format.{each}"), each) for each in formats.names())], value="",
