@@ -21,6 +21,7 @@ from ui.pages.train import words
 from ui.pages.train.monitor import find
 from ui.pages.train.pictures import elapsed
 from ui.pages.train.plan import display_name
+from ui.pages.train.watch import stamp
 from ui.selection import name_of
 
 MOST = 200
@@ -56,7 +57,7 @@ def line_of(run: Run, names: Mapping[Path, str]) -> Line:
         data, model = names.get(Path(config.data), Path(config.data).name), display_name(config.model)
     except UserError:
         data, model = "–", "–"
-    best, curve, seconds = _measured(str(run.folder), *_stamp(run.folder / "metrics.jsonl"))
+    best, curve, seconds = _measured(str(run.folder), *stamp(run.folder / "metrics.jsonl"))
     return Line(run.id, run.state(), data, model, best, curve, seconds)
 
 
@@ -70,16 +71,8 @@ def _measured(folder: str, size: int, changed: int) -> tuple[tuple[float, int] |
 
 def signature(runs: Sequence[Run], language: str) -> tuple[Any, ...]:
     """Changes when a row of the table has to change."""
-    facts = [(run.id, state["phase"], state["epoch"], _stamp(run.folder / "metrics.jsonl")) for run in runs[:MOST] for state in (run.state(),)]
+    facts = [(run.id, state["phase"], state["epoch"], stamp(run.folder / "metrics.jsonl")) for run in runs[:MOST] for state in (run.state(),)]
     return (*facts, language)
-
-
-def _stamp(file: Path) -> tuple[int, int]:
-    try:
-        status = file.stat()
-    except FileNotFoundError:
-        return (0, 0)
-    return (status.st_size, status.st_mtime_ns)
 
 
 def table_html(found: Sequence[Line], picked: Sequence[str], language: str) -> Html:

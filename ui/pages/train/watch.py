@@ -54,7 +54,7 @@ def look(watch: Watch, run: Run) -> News:
     watch.rows.extend(map(slim, rows))
     state = {name: value for name, value in run.state().items() if name not in MEANINGLESS}
     state_changed, watch.state = state != watch.state, state
-    log = _stamp(run.folder / "log.txt")
+    log = stamp(run.folder / "log.txt")
     log_changed, watch.log = log != watch.log, log
     pictures = newest_previews(run)
     names = tuple(each.name for each in pictures)
@@ -78,7 +78,8 @@ def _epoch(picture: Path) -> str:
     return picture.stem.split("_")[1] if "_" in picture.stem else ""
 
 
-def _stamp(file: Path) -> tuple[int, int]:
+def stamp(file: Path) -> tuple[int, int]:
+    """Changes when the file does; (0, 0) while there is none."""
     try:
         status = file.stat()
     except FileNotFoundError:
