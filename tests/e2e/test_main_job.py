@@ -175,6 +175,7 @@ def survives_the_death_of_the_app(page, app, run):
     app.kill()
     step = run.state()["step"]
     wait_for(lambda: run.state()["step"] > step or run.state()["phase"] == "done", "the run to go on without the app")
+    page.goto("about:blank")  # the old page reloads itself when the app is back, which would cut off the visit below
     app.start()
     page.goto(f"{app.url}/?lang=en&tab=train")
     page.locator(f'#lb-monitor-title [title="{run.id}"]').wait_for()
