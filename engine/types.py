@@ -13,6 +13,8 @@ from engine import messages
 
 Severity = Literal["error", "warning", "note"]
 SPLITS = ("train", "valid", "test")
+IGNORE = 0xFFFF  # in SemanticMask.classes: nobody may judge this pixel
+UNCERTAIN = 0.5  # in Tags.values: looked at, and left open
 
 
 class UserError(Exception):
@@ -137,7 +139,10 @@ class Instances:
 
 @dataclass(frozen=True)
 class SemanticMask:
-    """A class per pixel u16[H,W], or `layers` bool[C,H,W]; predictions keep probabilities f16[C,H,W]."""
+    """A class per pixel u16[H,W] (IGNORE = none of them), or `layers` bool[C,H,W]; predictions keep probabilities f16[C,H,W].
+
+    A class named "background" stands for what is left when nothing is there.
+    """
 
     classes: np.ndarray | None = None
     layers: np.ndarray | None = None
@@ -146,9 +151,18 @@ class SemanticMask:
 
 @dataclass(frozen=True)
 class Tags:
-    """Image-level labels: values f32[C] in 0..1, NaN = unknown."""
+    """Image-level labels: values f32[C], 1 = there, 0 = not there, UNCERTAIN = looked at and left open, NaN = not mentioned.
+
+    In predictions they are probabilities.
+    """
 
     values: np.ndarray
+
+    def __post_init__(self) -> None:
+        values = np.asarray(self.values, np.float32).reshape(-1)
+        if np.nanmin(values, initial=0) < 0 or np.nanmax(values, initial=0) > 1:
+            raise ValueError("tags lie outside 0..1")
+        object.__setattr__(self, "values", values)
 
 
 Labels = Instances | SemanticMask | Tags

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from engine.datasets import source
-from engine.types import SPLITS, Instances, Problem, Reading, Sample, Tags, UserError
+from engine.types import SPLITS, UNCERTAIN, Instances, Problem, Reading, Sample, SemanticMask, Tags, UserError
 
 
 @dataclass
@@ -32,7 +32,10 @@ class Collection:
 
 
 def count_samples(samples: Iterable[Sample], classes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """{split: {"images", "boxes", "unlabeled", "classes": {name: objects}}}, in the order train, valid, test."""
+    """{split: {"images", "boxes", "unlabeled", "classes": {name: count}}}, in the order train, valid, test.
+
+    A class counts its objects, or, where there are tags or masks, the images that show it.
+    """
     counts: dict[str, dict[str, Any]] = {}
     tallies: dict[str, np.ndarray] = {}
     for sample in samples:
@@ -45,10 +48,20 @@ def count_samples(samples: Iterable[Sample], classes: tuple[str, ...]) -> dict[s
             row["boxes"] += len(sample.labels)
             tally += np.bincount(sample.labels.classes, minlength=len(classes))
         elif isinstance(sample.labels, Tags):
-            tally += np.nan_to_num(sample.labels.values) >= 0.5
+            tally += np.nan_to_num(sample.labels.values) > UNCERTAIN
+        elif isinstance(sample.labels, SemanticMask):
+            tally += present(sample.labels, len(classes))
     for split, row in counts.items():
         row["classes"] = dict(zip(classes, tallies[split].tolist(), strict=True))
     return {split: counts[split] for split in sorted(counts, key=lambda name: SPLITS.index(name) if name in SPLITS else len(SPLITS))}
+
+
+def present(mask: SemanticMask, count: int) -> np.ndarray:
+    """bool[count]: the classes that have a pixel in a mask."""
+    if mask.layers is not None:
+        found = np.array([layer.any() for layer in mask.layers], bool)
+        return np.pad(found[:count], (0, max(0, count - len(found))))
+    return np.bincount(mask.classes.ravel(), minlength=count)[:count] > 0 if mask.classes is not None else np.zeros(count, bool)
 
 
 def collect(reading: Reading, format_name: str = "", problems: Iterable[Problem] = ()) -> Collection:

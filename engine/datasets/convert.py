@@ -14,7 +14,7 @@ from engine.datasets import source
 from engine.datasets.collection import check_fractions, collect, with_splits
 from engine.datasets.faults import writing
 from engine.datasets.formats import ImagePolicy, formats
-from engine.types import Instances, Problem, Reading, Sample, Tags, UserError
+from engine.types import UNCERTAIN, Instances, Problem, Reading, Sample, Tags, UserError
 
 Progress = Callable[[int], None]
 
@@ -89,7 +89,7 @@ def _counted(items: Iterable[Sample | Problem], summary: Summary, progress: Prog
         if isinstance(item.labels, Instances):
             summary.boxes += len(item.labels)
         elif isinstance(item.labels, Tags):
-            summary.boxes += int((item.labels.values >= 0.5).sum())
+            summary.boxes += int((item.labels.values > UNCERTAIN).sum())
         if progress is not None and summary.images % 100 == 0:
             progress(summary.images)
         yield item

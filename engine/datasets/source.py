@@ -67,11 +67,15 @@ def _matters(name: str) -> bool:
 
 
 def evidence(root: Path) -> dict[str, str]:
-    """What speaks for each format: name -> evidence."""
+    """What speaks for each format: name -> evidence. Weaker evidence counts only where there is no stronger."""
     readers = formats.entries().values()
     asked = [entry for entry in readers if root.is_dir() or root.suffix.lower() in entry.files]
-    found = ((entry.name, entry.detects(root)) for entry in asked)
-    return {name: text for name, text in found if text is not None}
+    for rank in sorted({entry.rank for entry in asked}):
+        found = ((entry.name, entry.detects(root)) for entry in asked if entry.rank == rank)
+        certain = {name: text for name, text in found if text is not None}
+        if certain:
+            return certain
+    return {}
 
 
 def recognise(root: Path, name: str | None = None) -> tuple[Format, str]:

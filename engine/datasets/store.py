@@ -19,12 +19,12 @@ from PIL import Image
 
 from engine.datasets import store_rows as rows
 from engine.datasets.archive import Progress
-from engine.datasets.collection import Collection
+from engine.datasets.collection import Collection, present
 from engine.datasets.faults import writing
 from engine.datasets.formats import ImagePolicy
 from engine.datasets.images import open_image, resize
 from engine.datasets.store_import import fill
-from engine.types import Instances, Labels, Problem, Reading, Sample, Tags, UserError
+from engine.types import UNCERTAIN, Instances, Labels, Problem, Reading, Sample, SemanticMask, Tags, UserError
 
 FILE = "labels.sqlite"
 DAMAGE = (sqlite3.DatabaseError, ValueError, TypeError, KeyError, AttributeError, zlib.error)
@@ -272,8 +272,9 @@ def _counted(connection: sqlite3.Connection) -> dict[str, dict[str, Any]]:
             "SELECT i.split, s.class_id, count(*) FROM shapes s JOIN images i ON i.id = s.image_id GROUP BY i.split, s.class_id"):
         counts[split]["boxes"] += objects
         counts[split]["classes"][names[class_id]] = objects
-    for split, extra in connection.execute("SELECT split, extra FROM images WHERE kind = 'tags'"):
-        tags = rows.labels_of("tags", extra, ())
-        for name, value in zip(names, tags.values if isinstance(tags, Tags) else (), strict=False):
-            counts[split]["classes"][name] += int(value >= 0.5)
+    for split, kind, extra in connection.execute("SELECT split, kind, extra FROM images WHERE kind IN ('tags', 'mask', 'layers')"):
+        labels = rows.labels_of(kind, extra, ())
+        shown = labels.values > UNCERTAIN if isinstance(labels, Tags) else present(labels, len(names)) if isinstance(labels, SemanticMask) else ()
+        for name, there in zip(names, shown, strict=False):
+            counts[split]["classes"][name] += int(there)
     return counts

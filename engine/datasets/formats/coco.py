@@ -269,4 +269,4 @@ def _write_part(folder: Path, part: _Part, classes: Sequence[str]) -> None:
         file.write("\n]}\n")
 
 
-FORMATS = (Format("coco", detects, read, write, files=(".json",)),)
+FORMATS = (Format("coco", detects, read, write, files=(".json",), tasks=("detect", "instance", "semantic", "classify")),)

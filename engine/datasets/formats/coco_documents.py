@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.datasets import plain_json
 from engine.datasets.images import is_image
 from engine.datasets.tree import Tree, split_of
 from engine.types import SPLITS, Problem, UserError
@@ -55,7 +55,7 @@ def _split_order(path: str) -> tuple[int, str]:
 
 def looks_like_coco(head: bytes) -> bool:
     """From the first bytes: an object with the three lists, or an array of detection results (told apart when it is read)."""
-    text = head.decode(json.detect_encoding(head), "replace").lstrip("\ufeff \t\r\n")
+    text = plain_json.kind_of(head)
     if text.startswith("["):
         return '"image_id"' in text and ('"bbox"' in text or '"segmentation"' in text)
     return text.startswith("{") and ('"images"' in text or ('"annotations"' in text and '"image_id"' in text)
@@ -64,15 +64,7 @@ def looks_like_coco(head: bytes) -> bool:
 
 def load(tree: Tree, path: str) -> Document:
     """Raises UserError with the file and, where the parser knows it, line and column."""
-    data = tree.read(path, MAX_JSON_BYTES)
-    try:
-        content = json.loads(data)
-    except json.JSONDecodeError as error:
-        raise UserError("json_damaged", where=f"{path}:{error.lineno}:{error.colno}", reason=error.msg) from error
-    except RecursionError as error:
-        raise UserError("json_too_deep", name=path) from error
-    except ValueError as error:
-        raise UserError("json_damaged", where=path, reason=str(error)[:200]) from error
+    content = plain_json.parse(tree.read(path, MAX_JSON_BYTES), path)
     if isinstance(content, list) and content and isinstance(content[0], dict) and "image_id" in content[0]:
         raise UserError("coco_results", name=path)
     if not isinstance(content, dict):

@@ -227,4 +227,4 @@ def write(classes: tuple[str, ...], samples: Iterable[Sample], root: Path, image
     (root / "data.yaml").write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
 
 
-FORMATS = (Format("yolo", detects, read, write, files=(".yaml", ".yml")),)
+FORMATS = (Format("yolo", detects, read, write, files=(".yaml", ".yml"), tasks=("detect", "instance")),)
