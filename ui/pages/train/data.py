@@ -58,7 +58,7 @@ def card(dataset: Dataset | None, language: str) -> Html:
     counts = dataset.counts()
     splits = [html.stat(t(f"train.images_{split}", language), html.number(counts[split]["images"])) for split in SPLITS if split in counts]
     objects = html.stat(t("train.objects", language), html.number(sum(row.get("boxes", 0) for row in counts.values())))
-    task = html.stat(t("train.task", language), t("option.choice.detect", language))
+    task = html.stat(t("train.task", language), t(f"task.{dataset.task}", language))
     chips = [html.chip(name, color_of(i)) for i, name in enumerate(dataset.classes[:MOST_CHIPS])]
     if len(dataset.classes) > MOST_CHIPS:
         chips.append(html.chip(t("train.more_classes", language, n=len(dataset.classes) - MOST_CHIPS)))
@@ -72,7 +72,8 @@ def warnings(dataset: Dataset, language: str) -> list[tuple[str, str]]:
     counts, found = dataset.counts(), []
     train = counts.get("train", {})
     if not can_train(dataset):
-        return [("error", t("train.warn_nothing", language))]
+        labeled = dataset.task in ("classify", "semantic") and any(count for row in counts.values() for count in row["classes"].values())
+        return [("error", t(f"train.warn_{dataset.task}" if labeled else "train.warn_nothing", language))]
     if not _labeled(counts, "valid"):
         percent = round(100 * TrainConfig().valid_fraction)
         found.append(("note", t("train.warn_no_valid", language, percent=percent)))
