@@ -1,4 +1,4 @@
-"""Opening images that nobody vouches for: EXIF turned upright, any colour mode to RGB, bombs and torn files refused.
+"""Opening images that nobody vouches for: EXIF turned upright, any colour mode and depth to 8-bit RGB, bombs and torn files refused.
 
 One header parser serves `size_of` and `open_image`, so what a size says and what a picture shows can never disagree.
 """
@@ -8,47 +8,33 @@ from __future__ import annotations
 import io
 import os
 import struct
+import warnings
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from engine.datasets import dicom, image_headers, tiff_headers, tiff_planes, tones
+from engine.datasets.image_headers import HEADER_BYTES, ORIENTATION, Header, NotAnImage
 from engine.types import UserError
 
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "ORIENTATION", "group_of", "is_image", "open_image", "remarks", "resize", "save_image", "size_of"]
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif",
-                            ".ppm", ".pgm", ".pbm", ".mpo"))
+                            ".ppm", ".pgm", ".pbm", ".pnm", ".mpo", *dicom.SUFFIXES))
 MAX_PIXELS = 100_000_000
 MAX_FILE_BYTES = 1 << 30
-PILLOW_FORMATS = ("JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP", "PPM")
-HEADER_BYTES = 4096
-ORIENTATION = 0x0112
 DAMAGE = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, MemoryError, RuntimeError,
           AttributeError, struct.error, zlib.error, cv2.error, Image.DecompressionBombError)
+REMARKS = {"several": "first_page", "deep": "windowed", "cmyk": "cmyk"}
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow then warns where this module refuses, and stays armed for everyone else
+warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # about EXIF blocks that are cut short; nobody can act on it
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it cannot decode, this module tells
 
 
-class NotAnImage(ValueError):
-    """The bytes are no picture that this module reads; `args[0]` says what was seen."""
-
-
-@dataclass(frozen=True)
-class Header:
-    """What the first bytes say: stored `width` x `height`, the EXIF `orientation` 1..8, `plain` = OpenCV decodes it alone."""
-
-    kind: str
-    width: int
-    height: int
-    orientation: int = 1
-    plain: bool = False
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) as seen."""
-        return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
+class Unsupported(ValueError):
+    """A picture in good order that no decoder here can read."""
 
 
 def is_image(path: Path | str) -> bool:
@@ -61,19 +47,48 @@ def size_of(path: Path | str) -> tuple[int, int]:
     return _checked(path, _header_of_file(path)).size
 
 
-def open_image(path: Path | str) -> np.ndarray:
-    """The picture as people see it: uint8 RGB [H,W,3], upright, first frame, transparency over white.
+def remarks(path: Path | str) -> tuple[str, ...]:
+    """What a person should know about how this image is shown, from the header alone; the texts are `problem.image_<remark>`.
 
-    Samples of more than 8 bits are stretched from their own minimum..maximum to 0..255. Raises UserError naming the file.
+    "first_page": more pages or frames follow and are not shown; "windowed": more than 8 bits, floats or a DICOM window, so a range of values
+    is spread over 0..255 (see `tones`); "cmyk": inks, turned into RGB without a colour profile. Raises UserError as `size_of` does.
+    """
+    header = _checked(path, _header_of_file(path))
+    traits = set(header.traits)
+    if header.kind == "gif":
+        try:
+            with open(path, "rb") as file:  # noqa: PTH123
+                traits |= {"several"} if image_headers.goes_on(file) else set()
+        except DAMAGE as error:
+            raise UserError("image_damaged", name=Path(path).name, reason=_reason(error)) from error
+    return tuple(text for trait, text in REMARKS.items() if trait in traits)
+
+
+def group_of(path: Path | str) -> str | None:
+    """Whose picture this is: the PatientID of a DICOM file, None for everything else. Splits keep a group together.
+
+    It names a person: callers keep it in the data set's `group` and write it into no log.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            start = file.read(dicom.MAGIC_AT + 4)
+        return dicom.patient_of(os.fspath(path)) if dicom.is_dicom(start, os.fspath(path)) else None
+    except (UserError, *DAMAGE):
+        return None  # whoever asks for its size is told why
+
+
+def open_image(path: Path | str) -> np.ndarray:
+    """The picture as people see it: uint8 RGB [H,W,3], upright, first page or frame, transparency over white.
+
+    Samples of more than 8 bits are windowed as in `tones.to_8_bits`, DICOM as in `dicom.picture`. Raises UserError naming the file.
     """
     header = _checked(path, _header_of_file(path))
     if os.path.getsize(path) > MAX_FILE_BYTES:  # noqa: PTH202
         raise UserError("image_file_too_large", name=Path(path).name, limit=MAX_FILE_BYTES >> 20)
     try:
-        data = np.fromfile(path, np.uint8)
-        pixels = _decode_plain(data) if header.plain and _ends_properly(header.kind, data) else None
-        if pixels is None:
-            pixels = _decode_with_pillow(data)
+        pixels = dicom.picture(os.fspath(path)) if header.kind == "dicom" else _decoded(header, np.fromfile(path, np.uint8))
+    except Unsupported as error:
+        raise UserError("image_unsupported", name=Path(path).name) from error
     except DAMAGE as error:
         raise UserError("image_damaged", name=Path(path).name, reason=_reason(error)) from error
     if pixels.shape[:2] != (header.height, header.width):
@@ -115,115 +130,25 @@ def _header_of_file(path: Path | str) -> Header:
             start = file.read(HEADER_BYTES)
             if not start:
                 raise UserError("image_empty", name=Path(path).name)
-            if start.startswith(b"\xff\xd8"):
-                header = _jpeg_header(file, start)
-            elif start.startswith(b"\x89PNG\r\n\x1a\n"):
-                header = _png_header(file, start)
-            else:
-                header = _pillow_header(file, start)
-            return header
+            if not start.startswith(image_headers.FREQUENT) and dicom.is_dicom(start, os.fspath(path)):
+                return dicom.header(os.fspath(path))
+            return image_headers.parse(file, start)
     except NotAnImage as error:
         raise UserError("not_an_image", name=Path(path).name, kind=error.args[0]) from error
     except DAMAGE as error:
         raise UserError("image_damaged", name=Path(path).name, reason=_reason(error)) from error
 
 
-def _jpeg_header(file: BinaryIO, start: bytes) -> Header:
-    """Walks the markers up to the frame header; an EXIF block on the way gives the orientation."""
-    position, base, orientation, buffer = 2, 0, 1, start
-    for _ in range(1000):
-        if position - base + 10 > len(buffer):
-            file.seek(position)
-            base, buffer = position, file.read(HEADER_BYTES)
-        at = position - base
-        if len(buffer) < at + 4 or buffer[at] != 0xFF:
-            break
-        marker = buffer[at + 1]
-        if marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD8:
-            position += 1 if marker == 0xFF else 2
-            continue
-        length = buffer[at + 2] << 8 | buffer[at + 3]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            depth, height, width, channels = struct.unpack_from(">BHHB", buffer, at + 4)
-            return Header("jpeg", width, height, orientation, plain=depth == 8 and channels in (1, 3))
-        if marker == 0xE1 and orientation == 1:
-            block = buffer[at + 4:at + 2 + length]
-            if len(block) < length - 2:
-                file.seek(position + 4)
-                block = file.read(length - 2)
-            orientation = _exif_orientation(block[6:]) if block.startswith(b"Exif\0\0") else 1
-        elif marker in (0xD9, 0xDA) or length < 2:
-            break
-        position += 2 + length
-    raise ValueError("no frame header")
-
-
-def _png_header(file: BinaryIO, start: bytes) -> Header:
-    if start[12:16] != b"IHDR" or len(start) < 29:
-        raise ValueError("no IHDR chunk")
-    width, height, depth, colour = struct.unpack_from(">IIBB", start, 16)
-    plain, orientation, position = depth == 8 and colour in (0, 2), 1, 33
-    for _ in range(100):
-        head = start[position:position + 8]
-        if len(head) < 8:
-            file.seek(position)
-            head = file.read(8)
-        name = head[4:8]
-        if len(head) < 8 or name in (b"IDAT", b"IEND"):
-            break
-        length = struct.unpack(">I", head[:4])[0]
-        if name == b"tRNS":
-            plain = False
-        elif name == b"eXIf":
-            file.seek(position + 8)
-            orientation = _exif_orientation(file.read(min(length, 1 << 16)))
-        position += 12 + length
-    return Header("png", width, height, orientation, plain)
-
-
-def _exif_orientation(tiff: bytes) -> int:
-    """Tag 0x0112 of the first directory; 1 when it is absent or makes no sense."""
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
-    if order is None or len(tiff) < 14:
-        return 1
-    offset = struct.unpack_from(order + "I", tiff, 4)[0]
-    if offset + 2 > len(tiff):
-        return 1
-    for index in range(struct.unpack_from(order + "H", tiff, offset)[0]):
-        entry = offset + 2 + 12 * index
-        if entry + 12 > len(tiff):
-            break
-        tag, kind = struct.unpack_from(order + "HH", tiff, entry)
-        if tag == ORIENTATION:
-            value = struct.unpack_from(order + ("I" if kind == 4 else "H"), tiff, entry + 8)[0]
-            return value if 1 <= value <= 8 else 1
-    return 1
-
-
-def _pillow_header(file: BinaryIO, start: bytes) -> Header:
-    head = start.lstrip(b"\xef\xbb\xbf \t\r\n")[:512].lower()
-    if head.startswith(b"<"):
-        raise NotAnImage("SVG" if b"<svg" in head else "HTML/XML")
-    file.seek(0)
-    try:
-        with _open_with_pillow(file) as picture:
-            return Header((picture.format or "").lower(), *picture.size, _orientation_of(picture))
-    except Image.UnidentifiedImageError as error:
-        raise NotAnImage(ascii(start[:12].decode("latin-1"))) from error
-
-
-def _orientation_of(picture: Image.Image) -> int:
-    """Pillow turns TIFF by itself, size included; the others it leaves as they are stored."""
-    return 1 if picture.format == "TIFF" else _exif_orientation(picture.info.get("exif", b"").removeprefix(b"Exif\0\0"))
-
-
-def _open_with_pillow(file: BinaryIO) -> Image.Image:
-    """Only the formats named above: none that runs a program or reads other files."""
-    Image.init()
-    return Image.open(file, formats=PILLOW_FORMATS)
-
-
 # ---- pixels
+
+def _decoded(header: Header, data: np.ndarray) -> np.ndarray:
+    pixels = None
+    if header.plain and _ends_properly(header.kind, data):
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    elif "deep" in header.traits:
+        pixels = _deep(header, data)
+    return _with_pillow(data) if pixels is None else pixels
+
 
 def _ends_properly(kind: str, data: np.ndarray) -> bool:
     """A torn JPEG or PNG lacks its end mark. OpenCV would fill the rest with gray in silence; Pillow says so."""
@@ -231,15 +156,13 @@ def _ends_properly(kind: str, data: np.ndarray) -> bool:
     return b"\xff\xd9" in tail if kind == "jpeg" else b"IEND" in tail
 
 
-def _decode_plain(data: np.ndarray) -> np.ndarray | None:
-    return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-
-
-def _decode_with_pillow(data: np.ndarray) -> np.ndarray:
-    with _open_with_pillow(io.BytesIO(data.tobytes())) as picture:
+def _with_pillow(data: np.ndarray) -> np.ndarray:
+    try:
+        opened = image_headers.open_with_pillow(io.BytesIO(data.tobytes()))
+    except Image.UnidentifiedImageError as error:
+        raise Unsupported from error
+    with opened as picture:
         picture.load()
-        if picture.mode.startswith("I") or picture.mode == "F":
-            return _stretched(np.asarray(picture))
         if picture.has_transparency_data:
             layer = picture.convert("RGBA")
             ground = Image.new("RGBA", layer.size, "white")
@@ -247,13 +170,61 @@ def _decode_with_pillow(data: np.ndarray) -> np.ndarray:
         return np.asarray(picture.convert("RGB"))
 
 
-def _stretched(values: np.ndarray) -> np.ndarray:
-    """Gray of more than 8 bits -> uint8 RGB, its own minimum..maximum over 0..255; values that fit 8 bits stay as they are."""
-    values = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    if low < 0 or high > 255 or high <= 1:
-        values = (values - low) * (255.0 / (high - low)) if high > low else np.zeros_like(values)
-    return np.repeat(np.round(values).astype(np.uint8)[:, :, None], 3, axis=2)
+def _deep(header: Header, data: np.ndarray) -> np.ndarray | None:
+    """Samples of more than 8 bits, windowed; None when neither decoder hands them out unshortened."""
+    values: np.ndarray | None
+    if "planar" in header.traits:
+        values = _planes(header, data)
+    else:
+        values = None if "wide" in header.traits else _deep_gray(data)
+        values = _deep_colour(header, data) if values is None else values
+    if values is None:
+        return None
+    alpha = None
+    if values.ndim == 3 and values.shape[2] == 4:
+        whole = np.iinfo(values.dtype).max if values.dtype.kind in "ui" else 1.0
+        alpha = np.clip(np.nan_to_num(values[:, :, 3].astype(np.float32) / whole), 0.0, 1.0)
+        values = values[:, :, :3]
+        if "premultiplied" in header.traits:
+            values = values / np.maximum(alpha, 1e-6)[:, :, None]
+    shown = tones.to_8_bits(values, looked_at=None if alpha is None else alpha > 0)
+    shown = 255 - shown if "inverted" in header.traits else shown
+    shown = np.repeat(shown[:, :, None], 3, axis=2) if shown.ndim == 2 else shown
+    return shown if alpha is None else tones.over_white(shown, alpha)
+
+
+def _deep_gray(data: np.ndarray) -> np.ndarray | None:
+    """[H,W] as Pillow reads it: 12 and 16 bits, signed 32 bits, floats."""
+    try:
+        with image_headers.open_with_pillow(io.BytesIO(data.tobytes())) as picture:
+            return np.asarray(picture) if picture.mode.startswith(("I", "F")) else None
+    except Image.UnidentifiedImageError:
+        return None
+
+
+def _deep_colour(header: Header, data: np.ndarray) -> np.ndarray | None:
+    """[H,W] or RGB(A) [H,W,3..4] as OpenCV reads it; None where it would shorten or mix up the samples."""
+    if "cmyk" in header.traits or (header.kind == "png" and ("several" in header.traits or not _ends_properly("png", data))):
+        return None
+    values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype == np.uint8 or (values.ndim == 3 and values.shape[2] not in (3, 4)):
+        return None
+    return values[:, :, [2, 1, 0, 3][:values.shape[2]]] if values.ndim == 3 else values
+
+
+def _planes(header: Header, data: np.ndarray) -> np.ndarray:
+    """RGB [H,W,3] of a TIFF whose channels lie apart; what follows the first three is left out."""
+    whole = data.tobytes()
+    channels = tiff_headers.read(io.BytesIO(whole), whole[:16]).first(tiff_headers.SAMPLES)
+    if channels < 3 or "cmyk" in header.traits:
+        raise Unsupported
+    planes = []
+    for index in range(3):
+        values = cv2.imdecode(np.frombuffer(tiff_planes.plane(whole, index, channels), np.uint8), cv2.IMREAD_UNCHANGED)
+        if values is None or values.ndim != 2:
+            raise Unsupported
+        planes.append(values)
+    return np.stack(planes, axis=2)
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
