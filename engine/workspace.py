@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-import tempfile
 import time
 import unicodedata
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from engine.datasets import source
+from engine.datasets import owners, source, store_schema
 from engine.datasets.archive import Progress
 from engine.datasets.faults import writing
-from engine.datasets.store import Dataset
+from engine.datasets.formats import ImagePolicy
+from engine.datasets.import_steps import Report, Watch, copy, unpacked
+from engine.datasets.store import FILE, Dataset
+from engine.runs import ACTIVE, Run
 from engine.types import Problem, Reading, UserError
 
 FOLDERS = ("datasets", "runs", "weights", "uploads", "tmp", "trash")
-STALE_SECONDS = 3600
+STALE_SECONDS = 3600  # after which what names no process of this machine counts as left behind
+STALE_UPLOAD_SECONDS = 24 * 3600  # a page may stay open all day before its upload is imported
 MAX_SLUG = 60
+PARTIAL = ".partial"
 
 
 @dataclass
@@ -39,10 +44,12 @@ class Import:
     splits: dict[str, dict[str, Any]]
     problems: list[Problem] = field(default_factory=list)
     upload: Path | None = None
+    renamed_from: str | None = None  # the name that was asked for, when another data set has it already
 
     def as_dict(self, language: str | None = None) -> dict[str, Any]:
-        return {"dataset": self.dataset, "name": self.name, "format": self.format, "evidence": self.evidence, "task": self.task,
-                "classes": list(self.classes), "splits": self.splits, "problems": [problem.as_dict(language) for problem in self.problems]}
+        return {"dataset": self.dataset, "name": self.name, "renamed_from": self.renamed_from, "format": self.format, "evidence": self.evidence,
+                "task": self.task, "classes": list(self.classes), "splits": self.splits,
+                "problems": [problem.as_dict(language) for problem in self.problems]}
 
 
 class Workspace:
@@ -75,9 +82,15 @@ class Workspace:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A folder that is gone afterwards."""
-        with tempfile.TemporaryDirectory(dir=self.tmp, prefix="scratch-") as folder:
-            yield Path(folder)
+        """A folder that is gone afterwards, at the latest at the next start when this process is killed."""
+        with self._own("tmp", "scratch") as folder:
+            yield folder
+
+    @contextmanager
+    def stage(self) -> Iterator[Path]:
+        """A hidden folder among the data sets, in which one is made before `adopt` lists it; what is left there goes as with `scratch`."""
+        with self._own("datasets", PARTIAL) as folder:
+            yield folder
 
     # ---- data sets
 
@@ -95,31 +108,61 @@ class Workspace:
         """Raises UserError for an unknown id or a damaged data set."""
         return Dataset(self._lookup("datasets", dataset_id, "dataset_unknown"))
 
-    def import_dataset(self, file: Path, name: str, progress: Progress | None = None, *, source_format: str | None = None) -> tuple[Dataset, Import]:
+    def import_dataset(self, file: Path, name: str, progress: Progress | None = None, *, source_format: str | None = None,
+                       report: Report | None = None) -> tuple[Dataset, Import]:
         """Recognises and stores `file` (archive, folder or label file). An upload stays in uploads/, so it can be tried again.
 
-        Raises UserError; then no half data set is listed or left.
+        `report` counts what is done, `progress` is told the share of the archive that is unpacked and then 0; what they raise ends the import.
+        A name that another data set has gets a number, see `Import.renamed_from`. Raises UserError; then no half data set is listed or left.
         """
-        kept = self._keep(Path(file))
-        problems: list[Problem] = []
-        with tempfile.TemporaryDirectory(dir=self.tmp, prefix="import-") as scratch, \
-                source.opened(kept, Path(scratch), problems=problems, progress=progress) as root:
-            chosen, evidence = source.recognise(root, source_format)
-            reading = chosen.read(root)
-            reading = Reading(reading.classes, chain(problems, reading.items), reading.task)
-            unpacked = Path(scratch).resolve() in root.resolve().parents
-            dataset = Dataset.create(self._free("datasets", name), name.strip() or kept.stem, reading, progress,
-                                     images="link" if unpacked else "copy", format_name=chosen.name)
-        report = Import(dataset.id, dataset.name, chosen.name, evidence, dataset.task, dataset.classes, dataset.counts(), dataset.problems(),
-                        kept if self.uploads in kept.parents else None)
-        return dataset, report
+        with self.scratch() as scratch, self.stage() as stage:
+            watch = Watch(progress, report, (scratch, stage))
+            kept = self._keep(Path(file))
+            problems: list[Problem] = []
+            with source.opened(unpacked(kept, scratch, problems, watch), scratch) as root:
+                chosen, evidence = source.recognise(root, source_format)
+                reading = chosen.read(root)
+                content = Reading(reading.classes, watch.reading(chain(problems, reading.items)), reading.task)
+                wanted = name.strip() or kept.stem
+                policy: ImagePolicy = "link" if scratch.resolve() in root.resolve().parents else "copy"
+                made = Dataset.create(stage / (slug(wanted) or "dataset"), wanted, content, images=policy, format_name=chosen.name)
+            dataset = self.adopt(made)
+        imported = Import(dataset.id, dataset.name, chosen.name, evidence, dataset.task, dataset.classes, dataset.counts(), dataset.problems(),
+                          kept if self.uploads in kept.parents else None, wanted if dataset.name != wanted else None)
+        return dataset, imported
+
+    def adopt(self, made: Dataset) -> Dataset:
+        """Lists a data set that was made in a `stage`, under an id and a name that no other has."""
+        with owners.locked(self.root / ".lock"), writing(made.folder):
+            name = free_name(made.name, {dataset.name for dataset in self.datasets()})
+            if name != made.name:
+                with closing(store_schema.connect(made.folder / FILE)) as connection, connection:
+                    connection.execute("UPDATE meta SET value = ? WHERE key = 'name'", (name,))
+            for number in count(1):
+                folder = self.root / "datasets" / _numbered(slug(name) or "dataset", number)
+                if not os.path.lexists(folder):
+                    made.folder.rename(folder)
+                    break
+        return Dataset(folder)
 
     def delete_dataset(self, dataset_id: str) -> Path:
-        """Moves the data set to trash/ and returns where it lies now."""
+        """Moves the data set to trash/ and returns where it lies now. Raises UserError while a run that is waiting or at work uses it."""
         folder = self._lookup("datasets", dataset_id, "dataset_unknown")
+        if runs := self.used_by(dataset_id):
+            raise UserError("dataset_in_use", name=dataset_id, runs=", ".join(runs))
         target = self._free("trash", f"{time.strftime('%Y%m%d-%H%M%S')}-{folder.name}")
         folder.rename(target)
         return target
+
+    def used_by(self, dataset_id: str) -> list[str]:
+        """The ids of the runs that are queued or at work on a data set."""
+        folder = self._lookup("datasets", dataset_id, "dataset_unknown").resolve()
+        found = []
+        for run in map(Run, self.runs()):
+            with suppress(UserError):
+                if run.exists() and run.state()["phase"] in ("queued", *ACTIVE) and Path(run.config().data).resolve() == folder:
+                    found.append(run.id)
+        return found
 
     # ---- runs
 
@@ -137,11 +180,20 @@ class Workspace:
     # ---- inside
 
     def clean(self) -> None:
-        """Removes what a process that was killed has left behind in tmp/ and among the data sets."""
-        leftovers = [*self.tmp.iterdir(), *(self.root / "datasets").glob(".partial-*")]
-        for path in leftovers:
-            if time.time() - path.stat().st_mtime > STALE_SECONDS:
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        """Removes what killed processes have left behind: at once where a name tells that its owner is gone, else after an hour without a change.
+
+        What a living process works on stays, also that of another app on the same workspace.
+        """
+        now = time.time()
+        uploaded = list((self.tmp / "gradio").glob("*"))
+        kept = [*uploaded, self.tmp / "gradio"]
+        partial = [path for kind in ("datasets", "uploads") for path in (self.root / kind).glob(f"{PARTIAL}-*")]
+        for path in [*(path for path in self.tmp.iterdir() if path not in kept), *partial, *uploaded]:
+            with suppress(OSError):  # somebody else cleans as well
+                living = owners.is_living(path.name)
+                age = now - path.lstat().st_mtime
+                if living is False or (living is None and age > (STALE_UPLOAD_SECONDS if path in uploaded else STALE_SECONDS)):
+                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
 
     def _entries(self, kind: str) -> list[Path]:
         entries = [Path(entry.path) for entry in os.scandir(self.root / kind) if entry.is_dir(follow_symlinks=False)]
@@ -162,7 +214,7 @@ class Workspace:
     def _claim(self, kind: str, name: str) -> Path:
         number = 1
         while True:
-            folder = self.root / kind / (name if number == 1 else f"{name}-{number}")
+            folder = self.root / kind / _numbered(name, number)
             try:
                 folder.mkdir(mode=0o700)
                 return folder
@@ -172,20 +224,39 @@ class Workspace:
     def _keep(self, file: Path) -> Path:
         """A single uploaded file goes into a folder of its own in uploads/, under its own name, so that messages name what people know.
 
-        Not when it lies there already, nor a label file, which stays beside what it names.
+        Not when it lies there already, nor a label file, which stays beside what it names. A copy appears there whole or not at all.
         """
         if not file.exists():
             raise UserError("path_missing", path=file.name or str(file))
         if file.is_dir() or self.uploads in file.resolve().parents or file.suffix.lower() in source.label_file_suffixes():
             return file
-        target = self.uploads / uuid.uuid4().hex[:8] / file.name
-        with writing(target):
-            target.parent.mkdir(mode=0o700)
-            try:
-                target.hardlink_to(file)
-            except OSError:  # another disk, or one without links
-                shutil.copyfile(file, target)
-        return target
+        with self._own("uploads", PARTIAL) as folder, writing(folder / file.name):
+            copy(file, folder / file.name)
+            return folder.rename(self.uploads / uuid.uuid4().hex[:8]) / file.name
+
+    @contextmanager
+    def _own(self, kind: str, prefix: str) -> Iterator[Path]:
+        """A folder that carries its owner in its name, and is gone afterwards unless it was renamed."""
+        folder = self.root / kind / owners.marked(prefix)
+        with writing(folder):
+            folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}-{number}"
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """`name`, or with the first number that makes it new: "Cats" -> "Cats (2)" -> "Cats (3)"."""
+    stem = found[1] if name in taken and (found := re.fullmatch(r"(.+) \((\d{1,6})\)", name, re.DOTALL)) else name
+    number = 2
+    while name in taken:
+        name, number = f"{stem} ({number})", number + 1
+    return name
 
 
 def slug(name: str) -> str:

@@ -4,8 +4,10 @@ import zipfile
 
 import pytest
 
+from engine import runs
+from engine.config import TrainConfig
 from engine.types import UserError
-from engine.workspace import Workspace, slug
+from engine.workspace import Workspace, free_name, slug
 
 
 @pytest.fixture
@@ -42,7 +44,9 @@ def test_an_archive_becomes_a_data_set_and_the_upload_is_kept(workspace, yolo_fo
     assert workspace.dataset("Cats-狗").counts() == report.splits
     assert all(row.path.is_file() for row in dataset.page(0, 10))
     again, second = workspace.import_dataset(report.upload, "Cats & 狗")
-    assert again.id == "Cats-狗-2"
+    assert (again.id, again.name, second.name, second.renamed_from) == ("Cats-狗-2", "Cats & 狗 (2)", "Cats & 狗 (2)", "Cats & 狗")
+    assert report.renamed_from is None
+    assert second.as_dict()["renamed_from"] == "Cats & 狗"
     assert second.upload == report.upload
 
 
@@ -77,6 +81,28 @@ def test_ids_are_looked_up_and_never_joined(workspace, yolo_folder, name):
     assert key_of(workspace.dataset, name) == "dataset_unknown"
     assert key_of(workspace.run_folder, name) == "run_unknown"
     assert key_of(workspace.delete_dataset, name) == "dataset_unknown"
+
+
+@pytest.mark.parametrize(("name", "taken", "wanted"), [("x", {"y"}, "x"), ("x", {"x"}, "x (2)"), ("x", {"x", "x (2)"}, "x (3)"),
+    ("x (2)", {"x (2)", "x"}, "x (3)"), ("x (7)", {"x"}, "x (7)"), ("(2)", {"(2)"}, "(2) (2)")])
+def test_a_name_that_is_taken_gets_the_next_number(name, taken, wanted):
+    assert free_name(name, taken) == wanted
+
+
+def test_a_data_set_that_a_waiting_or_working_run_uses_is_not_deleted(workspace, yolo_folder):
+    dataset, _ = workspace.import_dataset(yolo_folder(), "x")
+    other, _ = workspace.import_dataset(yolo_folder(), "y")
+    run = runs.create(workspace.new_run_folder("night"), TrainConfig(data=str(dataset.folder), model="deimv2_atto"))
+    (workspace.new_run_folder("torn") / "config.json").write_text("{")
+    with pytest.raises(UserError) as caught:
+        workspace.delete_dataset(dataset.id)
+    assert caught.value.key == "dataset_in_use"
+    assert run.id in str(caught.value)
+    assert workspace.used_by(dataset.id) == [run.id]
+    workspace.delete_dataset(other.id)
+    run.write_state(phase="done")
+    workspace.delete_dataset(dataset.id)
+    assert workspace.datasets() == []
 
 
 def test_a_damaged_data_set_does_not_hide_the_others(workspace, yolo_folder):

@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 import zlib
 from pathlib import PurePosixPath
+from types import SimpleNamespace
 
 import pytest
 
@@ -102,7 +103,7 @@ def test_a_file_behind_a_link_stays_inside(tmp_path):
 def test_a_bomb_is_refused_by_its_claims_before_a_byte_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "RATIO_FLOOR", 1 << 20)
     path = zipped(tmp_path / "a.zip", {"big.bin": bytes(4 << 20)})
-    monkeypatch.setattr(archive._Writer, "write", lambda *_: pytest.fail("written"))
+    monkeypatch.setattr(archive.Writer, "write", lambda *_: pytest.fail("written"))
     assert refused(path, tmp_path / "out") == "archive_too_large"
 
 
@@ -272,14 +273,55 @@ def test_an_archive_in_the_archive_is_noted_and_stays_packed(tmp_path):
 
 def test_a_failure_in_the_middle_leaves_nothing(tmp_path, monkeypatch):
     path = zipped(tmp_path / "a.zip", FILES)
-    original = archive._Writer.write
+    original = archive.Writer.write
 
     def failing(self, name, *rest):
         if self.files:
             raise OSError(28, "No space left on device")
         return original(self, name, *rest)
-    monkeypatch.setattr(archive._Writer, "write", failing)
+    monkeypatch.setattr(archive.Writer, "write", failing)
     with pytest.raises(UserError) as caught:
         unpack(path, tmp_path / "out")
     assert caught.value.key == "no_space_to_unpack"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.zip"]
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
+def test_a_packed_tar_with_a_changed_byte_is_damaged(tmp_path, mode):
+    data = bytearray(tarred(tmp_path / "a.tar", {"a.png": os.urandom(50_000)}, mode).read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    (tmp_path / "a.tar").write_bytes(data)
+    assert refused(tmp_path / "a.tar", tmp_path / "out") == "archive_damaged"
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_files_are_counted_as_they_come_out(tmp_path, monkeypatch, pack):
+    monkeypatch.setattr(archive, "EVERY_S", 0)
+    shares, counts = [], []
+    unpack(pack(tmp_path / "a", FILES), tmp_path / "out", shares.append, counted=lambda done, total: counts.append((done, total)))
+    assert counts == sorted(counts)
+    assert counts[-1] == (3, 3 if pack is zipped else 0)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+@pytest.mark.parametrize("listener", ["progress", "counted"])
+def test_who_listens_may_end_it_and_nothing_remains(tmp_path, pack, listener):
+    def enough(*_):
+        raise KeyboardInterrupt
+    path = pack(tmp_path / "a", {"big.bin": os.urandom(5 << 20)})
+    with pytest.raises(KeyboardInterrupt):
+        unpack(path, tmp_path / "out", **{listener: enough})
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_space_is_compared_with_what_the_archive_needs_before_a_byte_is_written(tmp_path, monkeypatch, pack):
+    path = pack(tmp_path / "a", {"big.bin": os.urandom(3 << 20)})
+    monkeypatch.setattr(archive.shutil, "disk_usage", lambda folder: SimpleNamespace(free=archive.SPARE_BYTES + (2 << 20)))
+    monkeypatch.setattr(archive.Writer, "write", lambda *_: pytest.fail("written"))
+    with pytest.raises(UserError) as caught:
+        unpack(path, tmp_path / "out")
+    assert caught.value.key == "no_space_to_unpack"
+    assert caught.value.values == {"need": 67, "free": 66}
