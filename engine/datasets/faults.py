@@ -15,8 +15,9 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 
 def problem_of(error: UserError, where: str, severity: Severity = "error") -> Problem:
-    """An error that costs one file, not the whole; the catalogue holds its texts under both names."""
-    return Problem(error.key, severity, where, error.values)
+    """An error that costs one file, not the whole; the catalogue holds its texts under both names. An error that knows its line keeps it."""
+    values = dict(error.values)
+    return Problem(error.key, severity, values.pop("where", where), values)
 
 
 @contextmanager
