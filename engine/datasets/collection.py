@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.datasets import source
-from engine.types import SPLITS, UNCERTAIN, Instances, Problem, Reading, Sample, SemanticMask, Tags, UserError
+from engine.datasets import similar, source, splits
+from engine.datasets.splits import check_fractions
+from engine.types import SPLITS, UNCERTAIN, Instances, Labels, Problem, Reading, Sample, SemanticMask, Tags, UserError
 
 
 @dataclass
@@ -95,34 +95,26 @@ def load(src: Path, scratch: Path, *, problems: list[Problem] | None = None) -> 
 
 
 def with_splits(collection: Collection, fractions: Mapping[str, float], seed: int = 0) -> Collection:
-    """All samples dealt anew to the splits of `fractions`, e.g. {"train": 0.8, "valid": 0.2}.
+    """All samples dealt anew to the splits of `fractions`, e.g. {"train": 0.8, "valid": 0.2}; see `splits.deal`.
 
-    The order is a hash of seed and name, so it is random, repeatable and independent of where the files lie. Samples of one
-    group (patient, video) stay together. Every split that is asked for gets something when there are enough groups.
+    It depends on seed and names alone, not on where the files lie. Samples of one group (patient, video) stay together, and so do images that
+    are the same or look alike, for which every image is opened. Every split that is asked for gets something when there are enough groups.
     """
     check_fractions(fractions)
-    groups: dict[str, list[Sample]] = {}
-    for sample in collection.samples:
-        groups.setdefault(f"group {sample.group}" if sample.group is not None else f"name {sample.name}", []).append(sample)
-    order = sorted(groups, key=lambda key: hashlib.sha256(f"{seed}\n{key}".encode("utf-8", "surrogateescape")).digest())
-    dealt: dict[int, str] = {}
-    wanted = {split: fraction * len(collection.samples) / sum(fractions.values()) for split, fraction in fractions.items() if fraction > 0}
-    given = dict.fromkeys(wanted, 0)
-    for position, key in enumerate(order):
-        empty = [split for split, count in given.items() if not count]
-        must = len(order) - position <= len(empty)
-        split = min(empty if must else wanted, key=lambda name: given[name] / wanted[name])
-        given[split] += len(groups[key])
-        dealt.update((id(sample), split) for sample in groups[key])
-    return replace(collection, samples=[replace(sample, split=dealt[id(sample)]) for sample in collection.samples])
+    alike = similar.clusters([(seen.digest, seen.look) for seen in similar.see_all([sample.image for sample in collection.samples])])
+    items = [splits.Item(number, sample.name, sample.group, sample.split, shown(sample.labels, len(collection.classes)), cluster)
+             for number, (sample, cluster) in enumerate(zip(collection.samples, alike, strict=True))]
+    dealt = splits.deal(items, fractions, seed=seed)
+    return replace(collection, samples=[replace(sample, split=dealt[number]) for number, sample in enumerate(collection.samples)])
 
 
-def check_fractions(fractions: Mapping[str, float]) -> None:
-    """Raises UserError unless the splits are known and the shares positive."""
-    total = sum(fractions.values())
-    if not fractions or any(split not in SPLITS for split in fractions) or min(fractions.values()) < 0 or not 0 < total <= 1.001:
-        shown = ",".join(f"{split}={share:g}" for split, share in fractions.items())
-        raise UserError("bad_split", value=shown or "-", known=", ".join(SPLITS))
+def shown(labels: Labels | None, count: int) -> tuple[int, ...]:
+    """The ids of the classes that labels show: one for each object, or once where there are tags or masks."""
+    if isinstance(labels, Instances):
+        return tuple(labels.classes.tolist())
+    if isinstance(labels, Tags):
+        return tuple(np.flatnonzero(np.nan_to_num(labels.values) > UNCERTAIN).tolist())
+    return tuple(np.flatnonzero(present(labels, count)).tolist()) if isinstance(labels, SemanticMask) else ()
 
 
 def with_valid(collection: Collection, fraction: float = 0.2, seed: int = 0) -> Collection:

@@ -2,131 +2,163 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engine.datasets import health_facts, health_images, health_labels, health_splits, images, similar
 from engine.datasets.collection import Collection
-from engine.datasets.faults import problem_of
-from engine.datasets.images import open_image
-from engine.types import Instances, Problem, Sample, UserError
+from engine.datasets.health_facts import Facts, Finding
+from engine.datasets.health_sizes import sizes
+from engine.datasets.similar import Seen
+from engine.types import Problem
 
-IMBALANCE = 50  # most common class : rarest
-FEW_OBJECTS = 10
-TINY_SIDE = 4.0  # pixels once the image's longer side is 640
-REFERENCE_SIDE = 640
-SLACK = 0.5  # pixels
-MAX_NAMED = 20
+if TYPE_CHECKING:
+    from engine.datasets.store import Dataset
+
+IMAGE_SIZE = 640
+CAPACITY = 300  # objects that our detectors can answer in one image
+MAX_LISTED = 200  # problems of one kind in a report
+LISTED = {"image_first_page": 3, "image_windowed": 3, "image_cmyk": 3, "class_unused": 20, "class_rare": 20}
+TOLD_BY = {"unlabeled_share": "images_without_labels", "no_objects": "only_images"}  # what a reader may have said already
+UNREADABLE = ("image_damaged", "image_empty", "not_an_image", "image_unsupported", "image_too_large", "image_file_too_large", "file_unreadable")
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Report:
-    """The health of a data set; `splits` are its counts."""
+    """The health of a data set; `splits` are its counts, `extras["sizes"]` sums up images and boxes in numbers."""
 
     format: str
     task: str
     classes: tuple[str, ...]
     splits: dict[str, dict[str, Any]]
     problems: list[Problem]
+    extras: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self, language: str | None = None) -> dict[str, Any]:
         return {"format": self.format, "task": self.task, "classes": list(self.classes), "splits": self.splits,
-                "problems": [problem.as_dict(language) for problem in self.problems]}
+                "problems": [problem.as_dict(language) for problem in self.problems], "sizes": self.extras.get("sizes", {})}
 
 
-def check(collection: Collection, *, decode: bool = False, progress: Progress | None = None) -> Report:
-    """`decode` opens every image in full, which takes its time; `progress(done, of)` may raise to end that."""
-    splits = collection.counts()
-    problems = [*collection.problems, *_whole(splits), *_balance(splits), *_boxes(collection.samples), *_same_images(collection.samples)]
-    if decode:
-        problems += _decoded(collection.samples, progress or (lambda done, total: None))
-    return Report(collection.format, collection.task, collection.classes, splits, problems)
+def check(collection: Collection, *, image_size: int = IMAGE_SIZE, capacity: int | None = None, decode: bool = False, look: bool = True,
+          progress: Progress | None = None) -> Report:
+    """The health of what was read. `look` compares the images by digest and look; `decode` also tells those that cannot be opened.
+
+    Both open every image, which takes its time; `progress(done, of)` may raise to end that. `image_size` is what training will use, `capacity`
+    how many objects a model can answer in an image (None: as many as ours can).
+    """
+    facts = health_facts.of_samples(collection.classes, collection.task, collection.samples)
+    seen = list(similar.see_all(facts.paths, look=look, progress=progress)) if look or decode else []
+    pairs = similar.similar_pairs([(each.digest, each.look) for each in seen])
+    findings = _findings(facts, image_size, capacity or CAPACITY, seen, pairs, decode, said={each.code for each in collection.problems})
+    problems = _capped([*collection.problems, *(each.problem for each in findings)])
+    return Report(collection.format, collection.task, collection.classes, facts.counts(), problems, {"sizes": sizes(facts, image_size)})
 
 
-def _whole(splits: dict[str, dict[str, Any]]) -> Iterator[Problem]:
-    """Splits and classes that miss each other."""
-    if not any(sum(row["classes"].values()) for row in splits.values()):
-        yield Problem("no_objects", "error", ".")
-        return
-    if "train" not in splits:
-        yield Problem("no_train_split", "warning", ".", {"splits": ", ".join(splits)})
-        return
-    if "valid" not in splits:
-        yield Problem("no_valid_split", "warning", ".", {"images": splits["train"]["images"]})
-    learnt = splits["train"]["classes"]
-    for split, row in splits.items():
-        absent = [name for name, count in row["classes"].items() if count and not learnt[name]]
-        for name in absent[:MAX_NAMED]:
-            yield Problem("class_absent_from_train", "warning", split, {"name": name, "count": row["classes"][name]})
+def examine(dataset: Dataset, *, image_size: int = IMAGE_SIZE, capacity: int | None = None, decode: bool = True,
+            progress: Progress | None = None) -> Report:
+    """The health of a stored set, kept there with the problems of each image. Digests and looks are computed once an image.
+
+    Problems of the import are included. With `decode`, images that are not known yet are opened; without, only known looks are compared.
+    """
+    revision = dataset.revision
+    imported, facts = dataset.problems(), health_facts.of_dataset(dataset)
+    seen = _seen_before(dataset, facts, decode=decode, progress=progress)
+    pairs = similar.similar_pairs([(each.digest, each.look) for each in seen])
+    findings = _findings(facts, image_size, capacity or CAPACITY, seen, pairs, decode, said={each.code for each in imported})
+    lost = [facts.ids[place] for place, each in enumerate(seen) if each.error is not None and each.error.key in UNREADABLE]
+    extras = {"sizes": sizes(facts, image_size), "unreadable": lost}
+    problems = _capped([*imported, *(each.problem for each in findings)])
+    report = Report(dataset.format, facts.task, facts.classes, facts.counts(), problems, extras)
+    if not dataset.readonly:
+        clusters = similar.clusters([(each.digest, each.look) for each in seen], pairs)
+        dataset.keep_fingerprints({}, clusters=dict(zip(facts.ids, clusters, strict=True)))
+        dataset.keep_report(report, _by_image(facts, findings, imported), revision=revision)
+    return report
 
 
-def _balance(splits: dict[str, dict[str, Any]]) -> Iterator[Problem]:
-    learnt: dict[str, int] = splits.get("train", {}).get("classes", {})
-    used = {name: count for name, count in learnt.items() if count}
-    if not used:
-        return
-    unused = [name for name in learnt if not any(row["classes"][name] for row in splits.values())]
-    for name in unused[:MAX_NAMED]:
-        yield Problem("class_unused", "note", ".", {"name": name})
-    most, least = max(used, key=lambda name: used[name]), min(used, key=lambda name: used[name])
-    if used[most] >= IMBALANCE * used[least]:
-        yield Problem("class_imbalance", "note", "train", {"most": most, "many": used[most], "least": least, "few": used[least]})
-    for name in [name for name, count in used.items() if count < FEW_OBJECTS][:MAX_NAMED]:
-        yield Problem("class_rare", "note", "train", {"name": name, "count": used[name]})
+def _findings(facts: Facts, image_size: int, capacity: int, seen: Sequence[Seen], pairs: np.ndarray, decoded: bool,
+              said: set[str]) -> list[Finding]:
+    """Everything but what the reader has `said` already."""
+    counts = facts.counts()
+    found = [*health_splits.of_splits(facts, counts), *health_splits.of_classes(facts, counts), *health_splits.of_groups(facts),
+             *health_splits.of_sizes(facts), *health_labels.of_objects(facts, image_size, capacity), *health_labels.of_tags(facts),
+             *health_labels.of_masks(facts)]
+    if seen:
+        found += health_images.of_files(facts, seen, decoded=decoded)
+        found += health_images.of_copies(facts, [each.digest for each in seen], pairs)
+    return [each for each in found if TOLD_BY.get(each.problem.code) not in said]
 
 
-def _boxes(samples: list[Sample]) -> Iterator[Problem]:
-    """Boxes that leave their image or have no area, and how many are too small to be seen."""
-    tiny = total = 0
-    for sample in samples:
-        if not isinstance(sample.labels, Instances) or not len(sample.labels):
-            continue
-        boxes, (width, height) = sample.labels.boxes, sample.size
-        sides = boxes[:, 2:] - boxes[:, :2]
-        outside = (boxes[:, :2] < -SLACK).any(1) | (boxes[:, 2:] > np.array([width, height]) + SLACK).any(1)
-        flat = (sides <= 0).any(1)
-        if outside.any():
-            yield Problem("boxes_outside", "warning", sample.name, {"count": int(outside.sum()), "width": width, "height": height})
-        if flat.any():
-            yield Problem("boxes_without_area", "error", sample.name, {"count": int(flat.sum())})
-        total += len(boxes)
-        tiny += int((sides.min(1) * REFERENCE_SIDE / max(width, height) < TINY_SIDE).sum())
-    if tiny:
-        yield Problem("boxes_tiny", "note", ".", {"count": tiny, "total": total, "side": TINY_SIDE, "reference": REFERENCE_SIDE})
+def _seen_before(dataset: Dataset, facts: Facts, *, decode: bool, progress: Progress | None) -> list[Seen]:
+    """What is known of every image; with `decode` those that are not known are opened, and what was seen is kept even when that is ended."""
+    known, remarks = dataset.fingerprints(), _remarks_before(dataset)
+    seen = [Seen(*known[number], remarks.get(number, ())) if number in known else Seen() for number in facts.ids]
+    fresh = [place for place, number in enumerate(facts.ids) if number not in known]
+    if not decode or not fresh:
+        return seen
+    kept: dict[int, tuple[bytes, bytes]] = {}
+    ended = True
+    try:
+        for place, each in zip(fresh, similar.see_all([facts.paths[place] for place in fresh], progress=progress), strict=True):
+            seen[place] = each
+            if each.error is None:
+                kept[place] = (each.digest, each.look)
+        ended = False
+    finally:
+        if kept and not dataset.readonly:  # remarks are only kept with the report
+            dataset.keep_fingerprints({facts.ids[place]: found for place, found in kept.items() if not ended or not seen[place].remarks})
+    return seen
 
 
-def _same_images(samples: list[Sample]) -> Iterator[Problem]:
-    """Images with the same bytes in two splits: what is validated has been learnt by heart. Only files of one size are read."""
-    sizes: dict[int, list[Sample]] = {}
-    for sample in samples:
-        try:
-            sizes.setdefault(sample.image.stat().st_size, []).append(sample)
-        except OSError as error:
-            yield Problem("file_unreadable", "error", sample.name, {"reason": error.strerror or str(error)})
-    for alike in sizes.values():
-        if len({sample.split or "train" for sample in alike}) < 2:
-            continue
-        first: dict[bytes, Sample] = {}
-        for sample in alike:
-            known = first.setdefault(_digest(sample), sample)
-            if (known.split or "train") != (sample.split or "train"):
-                values = {"split": sample.split or "train", "other": known.name, "other_split": known.split or "train"}
-                yield Problem("same_image_in_splits", "warning", sample.name, values)
+def _remarks_before(dataset: Dataset) -> dict[int, tuple[str, ...]]:
+    """What the last check remarked on each image, so that its file need not be opened again."""
+    codes = {f"image_{remark}": remark for remark in images.REMARKS.values()}
+    found: dict[int, tuple[str, ...]] = {}
+    with dataset.connection() as connection:
+        for number, code in connection.execute("SELECT image_id, code FROM image_problems WHERE code LIKE 'image!_%' ESCAPE '!'"):
+            if code in codes:
+                found[number] = (*found.get(number, ()), codes[code])
+    return found
 
 
-def _digest(sample: Sample) -> bytes:
-    with sample.image.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").digest()
+def _capped(problems: Iterable[Problem]) -> list[Problem]:
+    """At most so many of a kind, and then how many more."""
+    counts: dict[str, int] = {}
+    kept: list[Problem] = []
+    last: dict[str, Problem] = {}
+    for problem in problems:
+        counts[problem.code] = counts.get(problem.code, 0) + 1
+        if counts[problem.code] <= LISTED.get(problem.code, MAX_LISTED):
+            kept.append(problem)
+        else:
+            last[problem.code] = problem
+    more = ((problem, counts[code] - LISTED.get(code, MAX_LISTED)) for code, problem in last.items())
+    return kept + [Problem("problems_more", problem.severity, ".", {"kind": problem.code, "count": count}) for problem, count in more]
 
 
-def _decoded(samples: list[Sample], progress: Progress) -> Iterator[Problem]:
-    for number, sample in enumerate(samples, 1):
-        try:
-            open_image(sample.image)
-        except UserError as error:
-            yield problem_of(error, sample.name)
-        progress(number, len(samples))
+def _by_image(facts: Facts, findings: Iterable[Finding], imported: Iterable[Problem]) -> dict[int, list[Problem]]:
+    """{image id: problems}, those of the import included where their place names an image or its label file."""
+    found: dict[int, list[Problem]] = {}
+    for finding in findings:
+        for image in finding.images:
+            found.setdefault(facts.ids[image], []).append(finding.problem)
+    places: dict[str, int] = {}
+    for number, name in zip(facts.ids, facts.names, strict=True):
+        places.setdefault(name, number)
+        places.setdefault(_key(name), number)
+    for problem in imported:
+        place = problem.where.rpartition(":")[0] if problem.where.rpartition(":")[2].isdigit() else problem.where
+        image_id = places.get(place, places.get(_key(place)))
+        if image_id is not None:
+            found.setdefault(image_id, []).append(problem)
+    return found
+
+
+def _key(name: str) -> str:
+    """What an image and its label file have in common: "train/labels/a.txt" and "train/images/a.png" -> "train/a"."""
+    parts = name.rsplit(".", 1)[0].split("/")
+    return "/".join(part for part in parts[:-1] if part.casefold() not in ("images", "labels", "annotations", "jpegimages")) + "/" + parts[-1]

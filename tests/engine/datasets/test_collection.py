@@ -1,6 +1,7 @@
 import zipfile
 
 import pytest
+from PIL import Image
 
 from engine.datasets.collection import Collection, load, with_splits, with_valid
 from engine.types import Instances, Sample, UserError
@@ -56,6 +57,27 @@ def test_groups_are_never_parted(groups):
     dealt = with_splits(collection(60, groups), {"train": 0.8, "valid": 0.2})
     assert all(len({sample.split for sample in dealt.samples if sample.group == f"g{n}"}) == 1 for n in range(groups))
     assert dealt.split("valid")
+
+
+def test_copies_and_look_alikes_are_never_parted(tmp_path, picture):
+    samples = []
+    for number in range(12):
+        for copy, size in (("a", 1.0), ("b", 0.6)):
+            path = picture(tmp_path / f"{number}{copy}.png", 320, 240, seed=number)
+            if size < 1:
+                with Image.open(path) as whole:
+                    whole.resize((192, 144)).save(path := path.with_suffix(".jpg"), quality=60)
+            samples.append(Sample(path, (320, 240), Instances.empty(), None, None, path.name))
+    for seed in range(3):
+        dealt = {sample.name: sample.split for sample in with_splits(Collection(("a",), samples), {"train": 0.6, "valid": 0.4}, seed).samples}
+        assert all(dealt[f"{number}a.png"] == dealt[f"{number}b.jpg"] for number in range(12))
+        assert set(dealt.values()) == {"train", "valid"}
+
+
+def test_every_split_sees_every_class_in_proportion():
+    samples = [Sample(f"{n}.png", (10, 10), Instances([[0, 0, 5, 5]], [n % 4 == 0]), None, None, f"{n}.png") for n in range(100)]
+    counts = with_splits(Collection(("a", "b"), samples), {"train": 0.8, "valid": 0.2}).counts()
+    assert {split: row["classes"] for split, row in counts.items()} == {"train": {"a": 60, "b": 20}, "valid": {"a": 15, "b": 5}}
 
 
 def test_every_wanted_split_gets_something_when_there_is_enough():
