@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from engine import messages
+from engine.types import Instances, Labels, Polygons, SemanticMask, Tags
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +92,32 @@ def coco_folder(tmp_path: Path) -> Callable[..., Path]:
         (root / "annotations.json").write_text(text if text is not None else json.dumps(content), encoding="utf-8")
         return root
     return make
+
+
+def assert_same_labels(copy: Labels | None, original: Labels | None, *, points: float = 1e-3, derived: float | None = None) -> None:
+    """Equal to the last pixel, tag and vertex; coordinates within `points` pixels.
+
+    `derived`: how far boxes may move where the format holds the outline alone and the box around it is derived.
+    """
+    assert type(copy) is type(original)
+    if isinstance(original, Tags):
+        assert np.array_equal(copy.values, original.values, equal_nan=True)
+    elif isinstance(original, SemanticMask):
+        assert np.array_equal(copy.classes, original.classes)
+    elif isinstance(original, Instances):
+        assert copy.classes.tolist() == original.classes.tolist()
+        assert np.abs(copy.boxes - original.boxes).max(initial=0) < (points if derived is None or original.shapes is None else derived)
+        assert (copy.shapes is None) == (original.shapes is None)
+        for mine, theirs in zip(copy.shapes or (), original.shapes or (), strict=True):
+            assert type(mine) is type(theirs)
+            if isinstance(theirs, Polygons):
+                assert [len(ring) for ring in mine.rings] == [len(ring) for ring in theirs.rings]
+                assert all(np.abs(one - other).max() < points for one, other in zip(mine.rings, theirs.rings, strict=True))
+
+
+@pytest.fixture
+def same_labels() -> Callable[..., None]:
+    return assert_same_labels
 
 
 @pytest.fixture(autouse=True)

@@ -87,16 +87,12 @@ class Objects:
                          crowd=np.array(self._crowd, bool) if any(self._crowd) else None)
 
     def _ring(self, points: Any) -> np.ndarray | None:
-        """f64[K,2] of finite numbers with K >= 3, or None. A closing point that repeats the first is dropped."""
-        try:
-            pairs = [(number(x), number(y)) for x, y in points]
-        except (TypeError, ValueError):
+        """f64[K,2] of finite numbers, at least three without a closing point that repeats the first; or None. Every point is kept."""
+        ring = pairs_of(points)
+        if ring is None:
             return None
-        if any(x is None or y is None for x, y in pairs):
-            return None
-        if len(pairs) > 3 and pairs[0] == pairs[-1]:
-            pairs.pop()
-        return np.array(pairs, np.float64) if len(pairs) >= 3 else None
+        closed = len(ring) > 1 and bool((ring[0] == ring[-1]).all())
+        return ring if len(ring) - closed >= 3 else None
 
     def _keep(self, class_id: int, box: Box, shape: Shape, ref: Any, crowd: bool) -> bool:
         width, height = self.size
@@ -110,7 +106,7 @@ class Objects:
             return False
         if left < -SLACK or top < -SLACK or right > width + SLACK or bottom > height + SLACK:
             self.fault("object_clipped", ref, "warning", box=text, width=width, height=height)
-        key = (class_id, box, shape and shape.__class__, shape.rings[0].tobytes() if isinstance(shape, Polygons) else None)
+        key = (class_id, box, shape and shape.__class__, _content(shape))
         if key in self._seen:
             self.fault("object_twice", ref, "warning", box=text)
             return False
@@ -123,6 +119,13 @@ class Objects:
         self._shapes.append(shape)
         self._crowd.append(crowd)
         return True
+
+
+def _content(shape: Shape) -> Any:
+    """What tells a shape from another one of the same box."""
+    if isinstance(shape, Polygons):
+        return tuple(ring.tobytes() for part in (shape.rings, shape.holes) for ring in part)
+    return None if shape is None else shape.counts
 
 
 @dataclass
@@ -153,6 +156,19 @@ def number(value: Any) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return result if math.isfinite(result) and abs(result) < MAX_COORDINATE else None
+
+
+def pairs_of(points: Any) -> np.ndarray | None:
+    """f64[K,2] from pairs of finite numbers or texts; None for anything else."""
+    try:
+        plain = np.array(points)
+        if plain.dtype.kind not in "fi":
+            plain = np.array([(number(x), number(y)) for x, y in points], np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if plain.ndim != 2 or plain.shape[1] != 2 or not (np.abs(plain) < MAX_COORDINATE).all():
+        return None
+    return plain.astype(np.float64)
 
 
 def shown(value: Any) -> str:

@@ -9,9 +9,9 @@ from functools import cached_property
 from engine.datasets.images import is_image
 from engine.datasets.tree import SPLIT_WORDS, Tree, folded, safe_name, split_of
 
-MAX_COMPARED = 64  # images of one name that every entry is compared with; beyond that only a few entries are
-MAX_SCANS = 200
+MAX_COMPARED = 64  # images of one name that an entry is compared with; of more, longer ends of the paths are looked up
 MAX_LIST_BYTES = 64 << 20
+MASKS = frozenset(("masks", "segmentationclass", "segmentationobject"))
 _DIGITS = re.compile(r"\d+")
 
 
@@ -25,7 +25,7 @@ class ImageIndex:
         for path in self.images:
             self._names.setdefault(folded(path.rpartition("/")[2]), []).append(path)
         self._ways: list[tuple[int, str]] = [(0, "")]  # (leading steps to cut off, folder to look in) that have worked
-        self._scans = 0
+        self._ends: dict[int, dict[str, list[str]]] = {}
 
     def find(self, text: str, beside: str = "") -> str | None:
         """The image at `text`, seen from the folder `beside` or the root; else the one whose path shares the longest end with it.
@@ -62,10 +62,11 @@ class ImageIndex:
         return frozenset(part for path in self._paths for part in path.split("/")[:-1])
 
     def _nearest(self, parts: list[str], beside: str) -> str | None:
-        paths = self._named(parts[-1])
-        if len(paths) > MAX_COMPARED:
-            self._scans += 1
-        if not paths or self._scans > MAX_SCANS:
+        paths, steps = self._named(parts[-1]), 1
+        while len(paths) > MAX_COMPARED and steps < len(parts):
+            steps += 1
+            paths = self._ending(steps).get("/".join(parts[-steps:]), [])
+        if not 0 < len(paths) <= MAX_COMPARED:
             return None
         shared = {path: _shared(folded(path).split("/")[:-1], parts[:-1]) for path in paths}
         most = max(shared.values())
@@ -77,6 +78,15 @@ class ImageIndex:
             return None
         self._remember(fitting[0], parts, most)
         return fitting[0]
+
+    def _ending(self, steps: int) -> dict[str, list[str]]:
+        """Images by the last `steps` steps of their paths."""
+        if steps not in self._ends:
+            found: dict[str, list[str]] = {}
+            for path in self.images:
+                found.setdefault("/".join(folded(path).split("/")[-steps:]), []).append(path)
+            self._ends[steps] = found
+        return self._ends[steps]
 
     def _points_elsewhere(self, wanted: list[str], there: list[str], shared: int) -> bool:
         """Whether the first step that differs names another patient, or a folder that the tree has as well."""
@@ -94,12 +104,18 @@ class ImageIndex:
 
 
 def all_images(tree: Tree) -> Iterable[str]:
+    """Every image of a tree, folder by folder."""
     for folder, listing in tree.walk():
         yield from (f"{folder}/{name}" if folder else name for name in listing.images())
 
 
+def pictures(tree: Tree) -> ImageIndex:
+    """The images of a tree but for those in folders of masks."""
+    return ImageIndex(tree, (path for path in all_images(tree) if MASKS.isdisjoint(folded(path).split("/")[:-1])))
+
+
 def lines_of(tree: Tree, path: str) -> list[str]:
-    """The lines of a text file that hold something, without blanks around them. Raises UserError when it is too large."""
+    """The lines of a text file without blanks around them, empty ones included. Raises UserError when it is too large."""
     text = tree.read(path, MAX_LIST_BYTES).decode("utf-8-sig", "replace")
     return [line.strip() for line in text.splitlines()]
 

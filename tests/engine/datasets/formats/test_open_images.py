@@ -100,4 +100,4 @@ def test_the_samples_are_read_whole(reference, tmp_path):
     assert objects["images/test/c.jpg"].boxes.tolist() == pytest.approx(np.array([[3.5, 0, 4, 5]]))
     assert objects["images/train/b.jpg"].shapes[0].size == (2, 8)
     assert [objects[name] for name in ("images/train/a.jpg", "images/validation/d.png")] == [None, None]
-    assert convert(root / "v6", tmp_path / "out", to="coco").boxes == 2
+    assert convert(root / "v6", tmp_path / "out", to="coco", source_format="open_images").boxes == 2

@@ -1,0 +1,216 @@
+"""Boxes in tables, read only: TensorFlow's and Roboflow's columns, RetinaNet's without headings, `bbox` columns of four numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.datasets.faults import problem_of
+from engine.datasets.formats import Format
+from engine.datasets.formats.csv_columns import IMAGE_HEADS, LABEL_HEADS, SPLIT_HEADS, is_about_boxes, plain
+from engine.datasets.formats.csv_tables import SUFFIXES, Table, open_table, peek_table, quiet, tables_of
+from engine.datasets.formats.image_index import ImageIndex, pictures, split_of_list
+from engine.datasets.images import size_of
+from engine.datasets.objects import Classes, Objects, number, shown
+from engine.datasets.tree import Tree, split_of
+from engine.types import Problem, Reading, Sample, UserError
+
+CORNERS = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"), ("startx", "starty", "endx", "endy"))
+WIDE = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"), ("xmin", "ymin", "width", "height"),
+        ("bboxx", "bboxy", "bboxwidth", "bboxheight"))
+JOINT = ("bbox", "box", "boundingbox")
+FOREIGN = frozenset(("labelname", "source"))  # Open Images has a reader of its own
+UNNAMED = "object"
+MAX_NAMED = 100
+PEEKED_ROWS = 200
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Places: `image`, four numbers `box` (or one with all four), `label` and `split` if there are any; `wide` = x, y, width, height."""
+
+    image: int
+    box: tuple[int, ...]
+    wide: bool
+    label: int | None
+    split: int | None = None
+    heading: bool = True
+
+
+@dataclass
+class _Source:
+    table: Table
+    columns: _Columns
+    split: str | None
+    scaled: bool = False  # the numbers are fractions of the image
+
+
+def detects(root: Path) -> str | None:
+    """A table of which one column names images of the tree, and others hold the corners of boxes."""
+    tree, paths = tables_of(root)
+    index: ImageIndex | None = None
+    for path in paths:
+        rows = [cells for _, (_, cells) in zip(range(PEEKED_ROWS), quiet(peek_table(tree, path)), strict=False)]
+        if rows and _by_heading(rows[0]) is None and len(rows[0]) != 6:
+            continue
+        index = index or pictures(tree)
+        folder = path.rpartition("/")[0]
+        columns = _columns(rows, index, folder)
+        if columns is not None and any(index.find(row[columns.image], folder) for row in rows[columns.heading:] if len(row) > columns.image):
+            return path
+    return None
+
+
+def _columns(rows: Sequence[list[str]], index: ImageIndex, folder: str) -> _Columns | None:
+    """By the headings, else path, x1, y1, x2, y2, class as RetinaNet wants them."""
+    if not rows:
+        return None
+    found = _by_heading(rows[0])
+    if found is None and is_about_boxes(rows[0], heading=False) and index.find(rows[0][0], folder):
+        return _Columns(0, (1, 2, 3, 4), False, 5, heading=False)
+    return found
+
+
+def _by_heading(row: Sequence[str]) -> _Columns | None:
+    heads: dict[str, int] = {}
+    for place, cell in enumerate(row):
+        heads.setdefault(plain(cell), place)
+    image = next((heads[head] for head in IMAGE_HEADS if head in heads), None)
+    if image is None or heads.keys() >= FOREIGN:
+        return None
+    names = ("classname", "labelname", "categoryname", *LABEL_HEADS, "name", "classid")
+    label = next((heads[head] for head in names if heads.get(head, image) != image), None)
+    split = next((heads[head] for head in SPLIT_HEADS if head in heads), None)
+    for names, wide in (*((names, False) for names in CORNERS), *((names, True) for names in WIDE)):
+        if all(name in heads for name in names):
+            return _Columns(image, tuple(heads[name] for name in names), wide, label, split)
+    joint = next((heads[head] for head in JOINT if head in heads), None)
+    return _Columns(image, (joint,), True, label, split) if joint is not None else None
+
+
+# ---- reading
+
+@dataclass
+class _Boxes:
+    """The boxes of one image as they stand in a table: (line, class id, four texts)."""
+
+    source: _Source
+    rows: list[tuple[int, int, list[str]]] = field(default_factory=list)
+    split: str | None = None
+
+
+def read(root: Path) -> Reading:
+    """Raises UserError when no table can be understood; anything less is a Problem in the stream."""
+    tree, paths = tables_of(root)
+    index = pictures(tree)
+    sources = []
+    for path in paths:
+        table = open_table(tree, path)
+        columns = _columns([cells for _, (_, cells) in zip(range(1), quiet(table), strict=False)], index, path.rpartition("/")[0])
+        if columns is not None:
+            split = split_of_list(path.rpartition("/")[2]) or split_of(*path.split("/")[:-1])
+            sources.append(_Source(table, columns, split))
+    if not sources:
+        raise UserError("no_format", found=", ".join(paths[:8]) or "-", known="box_csv")
+    classes = Classes()
+    for source in sources:
+        _survey(source, classes)
+    return Reading(classes.tuple, _Reader(tree, index, sources, classes).items(), "detect")
+
+
+def _survey(source: _Source, classes: Classes) -> None:
+    """All class names, and whether any number is too large for a fraction of the image."""
+    names: set[str] = set()
+    largest = 0.0
+    for _, cells in _lines(source):
+        texts = _box_texts(source.columns, cells)
+        if any(texts):
+            names.add(_label(source.columns, cells))
+            largest = max(largest, *(number(text) or 0.0 for text in texts), 0.0)
+    source.scaled = 0 < largest <= 1
+    for name in sorted(names, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)):
+        classes.id_of(name)
+
+
+def _lines(source: _Source) -> Iterator[tuple[int, list[str]]]:
+    width = max(*source.columns.box, source.columns.image, source.columns.label or 0, source.columns.split or 0) + 1
+    rows = source.table.rows()
+    if source.columns.heading:
+        next(rows, None)
+    yield from ((line, cells + [""] * (width - len(cells))) for line, cells in rows)
+
+
+def _box_texts(columns: _Columns, cells: list[str]) -> list[str]:
+    if len(columns.box) == 1:
+        return re.split(r"[\s,;]+", cells[columns.box[0]].strip("[](){} "))
+    return [cells[place] for place in columns.box]
+
+
+def _label(columns: _Columns, cells: list[str]) -> str:
+    return cells[columns.label] if columns.label is not None and cells[columns.label] else UNNAMED
+
+
+@dataclass
+class _Reader:
+    tree: Tree
+    index: ImageIndex
+    sources: list[_Source]
+    classes: Classes
+    images: dict[str, _Boxes] = field(default_factory=dict)
+    missing: int = 0
+
+    def items(self) -> Iterator[Sample | Problem]:
+        for source in self.sources:
+            yield from self._rows(source)
+        if self.missing > MAX_NAMED:
+            yield Problem("listed_images_missing", "error", ".", {"count": self.missing - MAX_NAMED})
+        unlabeled = 0
+        for name in [*self.images, *(path for path in self.index.images if path not in self.images)]:
+            try:
+                size = size_of(f"{self.tree.root}/{name}")
+            except UserError as error:
+                yield problem_of(error, name)
+                continue
+            known = self.images.get(name)
+            unlabeled += known is None
+            objects = self._objects(known, size) if known is not None else None
+            yield from objects.problems if objects is not None else ()
+            split = (known.split if known else None) or split_of(*name.split("/")[:-1])
+            yield Sample(Path(self.tree.root, name), size, objects.instances() if objects is not None else None, split, None, name)
+        if unlabeled:
+            yield Problem("images_without_labels", "note", ".", {"count": unlabeled})
+        yield from self.tree.problems
+
+    def _rows(self, source: _Source) -> Iterator[Problem]:
+        path = source.table.path
+        for line, cells in _lines(source):
+            text = cells[source.columns.image]
+            image = self.index.find(text, path.rpartition("/")[0]) if text else None
+            if image is None:
+                self.missing += 1
+                if self.missing <= MAX_NAMED:
+                    code = "listed_image_ambiguous" if len(self.index.candidates(text)) > 1 else "listed_image_missing"
+                    yield Problem(code, "error", f"{path}:{line}", {"entry": shown(text) or "-"})
+                continue
+            boxes = self.images.setdefault(image, _Boxes(source))
+            split = split_of(cells[source.columns.split]) if source.columns.split is not None else source.split
+            boxes.split = boxes.split or split
+            texts = _box_texts(source.columns, cells)
+            if any(texts):  # a line without numbers says that there is nothing in the image
+                boxes.rows.append((line, self.classes.id_of(_label(source.columns, cells)), texts))
+
+    def _objects(self, boxes: _Boxes, size: tuple[int, int]) -> Objects:
+        objects = Objects(boxes.source.table.path, size)
+        width, height = size if boxes.source.scaled else (1, 1)
+        for line, class_id, texts in boxes.rows:
+            numbers = [number(text) for text in texts]
+            if len(numbers) == 4 and None not in numbers:
+                a, b, c, d = (value * side for value, side in zip(numbers, (width, height, width, height), strict=True) if value is not None)
+                numbers = [a, b, a + c, b + d] if boxes.source.columns.wide else [a, b, c, d]
+            objects.add_box(class_id, [text if value is None else value for text, value in zip(texts, numbers, strict=True)], line)
+        return objects
+
+
+FORMATS = (Format("box_csv", detects, read, files=SUFFIXES),)

@@ -1,0 +1,134 @@
+"""Tables that nobody vouches for: encoding, separator and headings are found out, damage is named with its line.
+
+Also the guard against formulas: a spreadsheet runs a cell that begins with = + - @ or a control character, so such texts
+get an apostrophe in front when they are written, and lose it again when they are read.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from engine.datasets.tree import Tree
+from engine.types import UserError
+
+SUFFIXES = (".csv", ".tsv")
+MAX_BYTES = 512 << 20
+MAX_TABLES = 50
+SEPARATORS = (",", ";", "\t", "|")
+SNIFFED_ROWS = 30
+MAX_CELL = 1 << 20
+HEAD_BYTES = 1 << 18
+_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
+          (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_DANGEROUS = re.compile(r"'*[=+\-@\t\r]")
+_GUARDED = re.compile(r"'+[=+\-@\t\r]")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table at `path`: its `text`, the `separator` between cells, the lines to leave out before the first row."""
+
+    path: str
+    text: str
+    separator: str
+    skip: int = 0
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """(line, cells without blanks around them and without the guard); lines that hold nothing are left out.
+
+        Raises UserError for a cell without end.
+        """
+        reader = csv.reader(io.StringIO(self.text, newline=""), delimiter=self.separator, skipinitialspace=True)
+        line = 1
+        try:
+            for cells in islice(reader, self.skip, None):
+                kept = [cell.strip() if cell[:1] != "'" else unguarded(cell) for cell in cells]
+                if any(kept):
+                    yield line + self.skip if line == 1 else line, kept
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise UserError("table_damaged", where=f"{self.path}:{reader.line_num}", reason=str(error)) from error
+
+
+def tables_of(root: Path) -> tuple[Tree, list[str]]:
+    """The tree and its tables, those nearest to the root first; a single file stands for itself among its neighbours."""
+    if root.is_file():
+        return Tree(root.parent), [root.name]
+    tree, found = Tree(root), []
+    for folder, listing in tree.walk():
+        names = [name for name in listing.files if name.lower().endswith(SUFFIXES) and "submission" not in name.lower()]
+        found += [f"{folder}/{name}" if folder else name for name in names[:MAX_TABLES]]
+    return tree, sorted(found, key=lambda path: (path.count("/"), path))[:MAX_TABLES]
+
+
+def quiet(table: Table) -> Iterator[tuple[int, list[str]]]:
+    """The rows up to the first that is damaged."""
+    with suppress(UserError):
+        yield from table.rows()
+
+
+def open_table(tree: Tree, path: str) -> Table:
+    """Raises UserError when the file is too large."""
+    return _table(path, decoded(tree.read(path, MAX_BYTES)))
+
+
+def peek_table(tree: Tree, path: str) -> Table:
+    """The beginning of a table, up to the last whole line."""
+    data = tree.head(path, HEAD_BYTES)
+    text = decoded(data)
+    return _table(path, text[:text.rfind("\n") + 1] or text if len(data) == HEAD_BYTES else text)
+
+
+def decoded(data: bytes) -> str:
+    """By its mark, else UTF-16 without one, UTF-8, GB 18030, Latin-1: the first that fits."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return data.decode(encoding, "replace")
+    start = data[:2000]
+    if start.count(0) * 4 > len(start):
+        return data.decode("utf-16-le" if start[1::2].count(0) >= start[::2].count(0) else "utf-16-be", "replace")
+    for encoding in ("utf-8", "gb18030"):
+        try:
+            return codecs.getincrementaldecoder(encoding)().decode(data)  # a head may end within a character
+        except UnicodeDecodeError:
+            continue
+    return data.decode("latin-1")
+
+
+def _table(path: str, text: str) -> Table:
+    csv.field_size_limit(MAX_CELL)
+    first = text[:20].splitlines()[:1]
+    if first and re.fullmatch(r"sep=.", first[0], re.IGNORECASE):
+        return Table(path, text, first[0][4], 1)
+    return Table(path, text, "\t" if path.lower().endswith(".tsv") and "\t" in text[:10_000] else _separator(text))
+
+
+def _separator(text: str) -> str:
+    """The one that parts the most rows into the same number of cells, of equals the one that gives more cells."""
+    best, best_score = ",", (0.0, 0)
+    for separator in SEPARATORS:
+        try:
+            reader = csv.reader(io.StringIO(text[:HEAD_BYTES], newline=""), delimiter=separator, skipinitialspace=True)
+            widths = [len(cells) for cells in islice(reader, SNIFFED_ROWS) if cells]
+        except csv.Error:
+            continue
+        if widths and widths[0] > 1:
+            score = (round(widths.count(widths[0]) / len(widths), 1), widths[0])
+            best, best_score = (separator, score) if score > best_score else (best, best_score)
+    return best
+
+
+def guarded(text: str) -> str:
+    return f"'{text}" if _DANGEROUS.match(text) else text
+
+
+def unguarded(text: str) -> str:
+    return text[1:] if _GUARDED.match(text) else text

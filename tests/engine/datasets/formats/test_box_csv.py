@@ -1,0 +1,62 @@
+"""Boxes in tables."""
+
+import numpy as np
+import pytest
+
+from engine.datasets.collection import collect
+from engine.datasets.formats import box_csv
+from engine.datasets.source import evidence
+
+
+@pytest.fixture
+def table(tmp_path, picture):
+    def make(text, name="boxes.csv"):
+        for k in range(3):
+            picture(tmp_path / "images" / f"x{k}.png", seed=k)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return tmp_path
+    return make
+
+
+def read(root):
+    assert list(evidence(root)) == ["box_csv"]
+    return collect(box_csv.read(root), "box_csv")
+
+
+@pytest.mark.parametrize("text", [
+    "filename,width,height,class,xmin,ymin,xmax,ymax\nx0.png,64,48,cat,8,4,24,20\nx0.png,64,48,dog,1,2,3,6\nx1.png,64,48,dog,0,0,64,48\nx2.png,64,48,,,,,\n",
+    "images/x0.png,8,4,24,20,cat\nimages/x0.png,1,2,3,6,dog\n/data/images/x1.png,0,0,64,48,dog\nimages/x2.png,,,,,\n",
+    'image_id,width,bbox,source,label\nx0,64,"[8, 4, 16, 16]",a,cat\nx0,64,"[1, 2, 2, 4]",a,dog\nx1,64,"[0 0 64 48]",a,dog\nx2,64,,,\n',
+    "image;label;x;y;w;h\nx0.png;cat;8;4;16;16\nx0.png;dog;1;2;2;4\nx1.png;dog;0;0;64;48\nx2.png;;;;;\n",
+    "image_id,class_name,class_id,rad_id,x_min,y_min,x_max,y_max\nx0,cat,0,R1,8,4,24,20\nx0,dog,1,R1,1,2,3,6\nx1,dog,1,R2,0,0,64,48\nx2,,,,,,,\n",
+    "image,label,xmin,ymin,xmax,ymax\nx0.png,cat,0.125,0.083333333,0.375,0.416666667\nx0.png,dog,0.015625,0.041666667,0.046875,0.125\nx1.png,dog,0,0,1,1\nx2.png,,,,,\n"])
+def test_every_notation_means_the_same_boxes(table, text):
+    found = read(table(text))
+    assert (found.classes, found.task, found.problems) == (("cat", "dog"), "detect", [])
+    boxes = {sample.name[-6:]: sample.labels for sample in found.samples}
+    assert np.allclose(boxes["x0.png"].boxes, [[8, 4, 24, 20], [1, 2, 3, 6]], atol=1e-4)
+    assert boxes["x0.png"].classes.tolist() == [0, 1]
+    assert np.allclose(boxes["x1.png"].boxes, [[0, 0, 64, 48]])
+    assert len(boxes["x2.png"]) == 0
+
+
+def test_what_is_wrong_is_named_with_its_line(table):
+    found = read(table("filename,class,xmin,ymin,xmax,ymax\nx0.png,cat,8,4,24,20\nx0.png,cat,8,4,nan,20\nx1.png,cat,5,5,5,9\ngone.png,cat,1,1,2,2\n"))
+    assert {(problem.code, problem.where) for problem in found.problems} == {
+        ("images_without_labels", "."), ("object_not_finite", "boxes.csv:3"), ("object_without_area", "boxes.csv:4"),
+        ("listed_image_missing", "boxes.csv:5")}
+    assert [None if sample.labels is None else len(sample.labels) for sample in found.samples] == [1, 0, None]
+
+
+def test_one_table_a_split(tmp_path, picture):
+    for split in ("train", "valid"):
+        picture(tmp_path / split / "a.png")
+        (tmp_path / split / "_annotations.csv").write_text("filename,width,height,class,xmin,ymin,xmax,ymax\na.png,64,48,cat,1,1,9,9\n")
+    found = read(tmp_path)
+    assert {sample.name: (sample.split, len(sample.labels)) for sample in found.samples} == {"train/a.png": ("train", 1), "valid/a.png": ("valid", 1)}
+
+
+def test_labels_without_boxes_and_open_images_are_left_to_others(table):
+    assert box_csv.detects(table("image,label\nx0.png,cat\n")) is None
+    header = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax\n"
+    assert box_csv.detects(table(f"{header}x0,xclick,/m/01,1,0,1,0,1\n")) is None

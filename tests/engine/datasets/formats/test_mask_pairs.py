@@ -1,0 +1,133 @@
+"""Which picture is the mask of which image."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engine.datasets.collection import collect
+from engine.datasets.formats import mask_png
+
+SIZE = (64, 48)
+
+
+def shapes(seed=0, values=(1,), size=SIZE):
+    """An index mask with one block a value on 0."""
+    mask = np.zeros((size[1], size[0]), np.uint8)
+    for place, value in enumerate(values):
+        left = 4 + 12 * place + seed % 4
+        mask[8 + seed % 5:30, left:left + 10] = value
+    return mask
+
+
+def save(path, pixels, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    picture.save(path, **options)
+    return path
+
+
+def read(root):
+    return collect(mask_png.read(root), "mask_png")
+
+
+def codes(collection):
+    return [problem.code for problem in collection.problems]
+
+
+def mask_of(collection, name):
+    return next(sample.labels.classes for sample in collection.samples if Path(sample.name).stem == name)
+
+
+@pytest.mark.parametrize(("image", "mask"), [
+    ("images/{}.jpg", "masks/{}.png"), ("image/{}.jpg", "label/{}.png"), ("imgs/{}.jpg", "masks/{}.gif"),
+    ("JPEGImages/{}.jpg", "SegmentationClass/{}.png"),
+    ("train/images/{}.jpg", "train/masks/{}.png"), ("images/train/{}.jpg", "annotations/train/{}.png"), ("train/{}.jpg", "trainannot/{}.png"),
+    ("train/{}.jpg", "train_masks/{}_mask.gif"), ("all/{}.png", "all/{}_mask.png"), ("{}.jpg", "{}.png"), ("{}.tif", "{}_mask.tif"),
+    ("images/{}.jpg", "masks/{}_segmentation.png"), ("images/img_{}.png", "masks/mask_{}.png"), ("image_{}.png", "mask_{}.png"),
+    ("leftImg8bit/train/aachen/{}_leftImg8bit.png", "gtFine/train/aachen/{}_gtFine_labelIds.png"),
+    ("training/images/{}_training.tif", "training/1st_manual/{}_manual1.gif"),
+    ("train/{}.jpg", "train/{}_mask.png"), ("Images/{}.PNG", "Masks/{}.PNG"), ("patient/{}_1.tif", "patient/{}_1_mask.tif"),
+    ("pictures/{}.jpg", "gt/{}-gt.png"),
+    ("scans/{}_sat.jpg", "scans/{}_mask.png"), ("图像/{}.png", "标签/{}.png"), ("train_images/{}.jpg", "train_labels/{}.png")])
+def test_pairs_are_found_by_folder_or_name(tmp_path, picture, image, mask):
+    for k in range(3):
+        picture(tmp_path / image.format(f"7{k}"), *SIZE, seed=k)
+        save(tmp_path / mask.format(f"7{k}"), shapes(k) * 255)
+    assert mask_png.detects(tmp_path) is not None
+    found = read(tmp_path)
+    assert sorted(sample.name for sample in found.samples) == sorted(image.format(f"7{k}") for k in range(3))
+    assert found.problems == []
+    for k in range(3):
+        assert np.array_equal(next(each.labels.classes for each in found.samples if each.name == image.format(f"7{k}")), shapes(k))
+    assert {sample.split for sample in found.samples} == ({"train"} if "train" in image.replace("_training", "") else {None})
+
+
+def test_the_same_names_in_two_splits_stay_apart(tmp_path, picture):
+    for split, value in (("train", 1), ("val", 2)):
+        picture(tmp_path / split / "images" / "0.png", *SIZE)
+        save(tmp_path / split / "masks" / "0.png", shapes(0, (value,)))
+    found = read(tmp_path)
+    assert {sample.split: int(sample.labels.classes.max()) for sample in found.samples} == {"train": 1, "valid": 2}
+
+
+def test_lists_give_splits_and_pairs(tmp_path, picture):
+    for k in range(4):
+        picture(tmp_path / "photos" / f"{k}.jpg", *SIZE, seed=k)
+        save(tmp_path / "labels" / f"seg{k + 10}.png", shapes(k))
+    line = "/SegNet/Set/photos/{}.jpg /SegNet/Set/labels/seg{}.png\n"
+    (tmp_path / "train.txt").write_text("".join(line.format(k, k + 10) for k in (0, 1, 3)))
+    (tmp_path / "val.txt").write_text(line.format(2, 12) + line.format("gone", 99))
+    found = read(tmp_path)
+    assert {sample.name: sample.split for sample in found.samples} == {
+        "photos/0.jpg": "train", "photos/1.jpg": "train", "photos/2.jpg": "valid", "photos/3.jpg": "train"}
+    assert [(problem.code, problem.where) for problem in found.problems] == [("listed_image_missing", "val.txt:2")]
+    assert np.array_equal(mask_of(found, "3"), shapes(3))
+
+
+def test_lists_of_voc_name_images_without_suffix(tmp_path, picture):
+    for k in range(3):
+        picture(tmp_path / "JPEGImages" / f"2007_{k}.jpg", *SIZE, seed=k)
+        save(tmp_path / "SegmentationClass" / f"2007_{k}.png", shapes(k))
+        save(tmp_path / "SegmentationObject" / f"2007_{k}.png", shapes(k) * 7)
+    for name, text in (("train", "2007_0\n"), ("val", "2007_1\n2007_2\n"), ("trainval", "2007_0\n2007_1\n2007_2\n")):
+        (tmp_path / "ImageSets/Segmentation").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "ImageSets/Segmentation" / f"{name}.txt").write_text(text)
+    found = read(tmp_path)
+    assert {sample.name[-5]: sample.split for sample in found.samples} == {"0": "train", "1": "valid", "2": "valid"}
+    assert found.problems == []
+
+
+def test_masks_in_parts_are_put_together(tmp_path, picture):
+    picture(tmp_path / "benign (1).png", *SIZE)
+    save(tmp_path / "benign (1)_mask.png", shapes(0, (255,)))
+    save(tmp_path / "benign (1)_mask_1.png", shapes(0, (0, 255)))
+    found = read(tmp_path)
+    assert np.array_equal(found.samples[0].labels.classes, shapes(0, (1, 1)))
+    assert codes(found) == ["masks_joined"]
+
+
+def test_a_folder_for_each_image_holds_the_masks_of_its_objects(tmp_path, picture):
+    for k in range(2):
+        picture(tmp_path / f"cell{k}" / "images" / f"cell{k}.png", *SIZE, seed=k)
+        for part in range(3):
+            save(tmp_path / f"cell{k}" / "masks" / f"{part}ab.png", shapes(k, tuple(255 * (place == part) for place in range(3))))
+    found = read(tmp_path)
+    assert len(found.samples) == 2
+    assert all(np.array_equal(sample.labels.classes, shapes(int(sample.name[4]), (1, 1, 1))) for sample in found.samples)
+
+
+def test_faces_with_and_without_masks_are_no_segmentation(tmp_path, picture):
+    for k in range(4):
+        picture(tmp_path / "mask" / f"{k}.jpg", seed=k)
+        picture(tmp_path / "no_mask" / f"{k}.jpg", seed=10 + k)
+        picture(tmp_path / "other" / f"{k}.jpg", seed=20 + k)
+    assert mask_png.detects(tmp_path) is None
+
+
+def test_photos_saved_twice_are_no_masks(tmp_path, picture):
+    for k in range(4):
+        picture(tmp_path / "cat" / f"{k}.jpg", seed=k)
+        picture(tmp_path / "cat" / f"{k}.png", seed=k)
+    assert mask_png.detects(tmp_path) is None
