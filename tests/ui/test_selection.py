@@ -25,7 +25,7 @@ def test_sets_of_the_same_name_are_told_apart_and_the_newest_stands_first(worksp
     first, _ = workspace.import_dataset(tmp_path / "scenes", "场景")
     second, _ = workspace.import_dataset(tmp_path / "scenes", "场景")
     os.utime(first.folder, (1, 1))
-    assert dataset_choices(workspace) == [(f"场景 ({second.id})", second.id), (f"场景 ({first.id})", first.id)]
+    assert dataset_choices(workspace) == [("场景 (2)", second.id), ("场景", first.id)]
 
 
 def test_runs_show_their_name_and_what_they_do(workspace):

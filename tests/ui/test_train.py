@@ -22,7 +22,7 @@ SKIPPED = gr.skip()
 
 
 def a_set(counts, classes=("cat", "dog"), name="<i>pets</i>"):
-    return SimpleNamespace(id="pets", name=name, classes=classes, counts=lambda: counts, folder="/data/pets")
+    return SimpleNamespace(id="pets", name=name, task="detect", classes=classes, counts=lambda: counts, folder="/data/pets")
 
 
 def split(images, boxes, unlabeled=0, classes=None):
