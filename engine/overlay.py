@@ -11,7 +11,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from engine import text
-from engine.types import RLE, Instances, Polygons
+from engine.types import IGNORE, RLE, Instances, Polygons, SemanticMask
 
 # Okabe & Ito (2008), then five that stay apart from them, and from each other, under simulated protan, deutan and tritan vision
 # (Machado et al. 2009) and that keep 3:1 against the near-black image well.
@@ -41,9 +41,9 @@ def dashed(class_id: int) -> bool:
     return bool(dash_of(class_id))
 
 
-def draw(image: np.ndarray, labels: Instances, classes: Sequence[str], *, scores: bool = True, opacity: float = 0.35,
-         highlight: int | None = None) -> np.ndarray:
-    """A new u8[H,W,3] RGB picture with boxes, shapes and names. `highlight` is the index of the object that stands out."""
+def draw(image: np.ndarray, labels: Instances, classes: Sequence[str], *, scores: bool = True, names: bool = True,
+         opacity: float = 0.35, highlight: int | None = None) -> np.ndarray:
+    """A new u8[H,W,3] RGB picture with boxes, shapes and, unless `names` is off, names. `highlight` is the index of the object that stands out."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"image is {image.dtype}{list(image.shape)}, wanted uint8[H, W, 3]")
     canvas = np.array(image, order="C")
@@ -58,8 +58,45 @@ def draw(image: np.ndarray, labels: Instances, classes: Sequence[str], *, scores
         strength = opacity * (0.4 if chosen and i not in chosen else 1.0)
         shape = labels.shapes[i] if labels.shapes is not None else None
         _draw_object(canvas, boxes[i], shape, int(labels.classes[i]), pen.bold() if i in chosen else pen, strength)
-    _draw_chips(canvas, labels, boxes, classes, scores, chosen, pen)
+    if names:
+        _draw_chips(canvas, labels, boxes, classes, scores, chosen, pen)
     return canvas
+
+
+def draw_mask(image: np.ndarray, mask: SemanticMask, classes: Sequence[str], *, opacity: float = 0.45) -> np.ndarray:
+    """A new u8[H,W,3] RGB picture with the classes' areas tinted and edged. The mask may have another size than the picture.
+
+    A class named "background" is what is left and stays clear; pixels that nobody may judge get gray stripes.
+    """
+    canvas = np.array(image, order="C")
+    areas = [(class_id, area) for class_id, area in _areas(mask, canvas.shape[1], canvas.shape[0])
+             if class_id == IGNORE or class_id >= len(classes) or classes[class_id].strip().casefold() != "background"]
+    edges = [cv2.morphologyEx(area.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) & area for _, area in areas]
+    for class_id, area in areas:
+        where = area & _stripes(canvas.shape) if class_id == IGNORE else area
+        tint = np.array((128, 128, 128) if class_id == IGNORE else _rgb(class_id), np.float32)
+        canvas[where] = (canvas[where] * (1 - opacity) + tint * opacity).round().astype(np.uint8)
+    for (class_id, _), edge in zip(areas, edges, strict=True):
+        if class_id != IGNORE:
+            canvas[edge.astype(bool)] = _rgb(class_id)
+    return canvas
+
+
+def _areas(mask: SemanticMask, width: int, height: int) -> list[tuple[int, np.ndarray]]:
+    """(class id, bool[height,width]) of every class that shows, nearest neighbour."""
+    if mask.layers is not None:
+        layers = [cv2.resize(layer.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0 for layer in mask.layers]
+        return [(class_id, layer) for class_id, layer in enumerate(layers) if layer.any()]
+    if mask.classes is None:
+        return []
+    values = cv2.resize(mask.classes, (width, height), interpolation=cv2.INTER_NEAREST)
+    return [(int(class_id), values == class_id) for class_id in np.flatnonzero(np.bincount(values.ravel()))]
+
+
+def _stripes(shape: tuple[int, ...]) -> np.ndarray:
+    rows, columns = np.indices(shape[:2], sparse=True)
+    period = max(4, max(shape[:2]) // 100)
+    return (rows + columns) // period % 2 == 0
 
 
 @dataclass(frozen=True)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from engine.datasets.faults import counted, grouped
 from engine.types import Problem
 from ui import html
-from ui.html import Html, tag
+from ui.html import Html, join, tag
 from ui.i18n import plural, t
 
 PLACES = 5
 MORE_PLACES = 200
 TONES = {"error": "bad", "warning": "warn", "note": "none"}
 ICONS = {"error": "error", "warning": "warn", "note": "note"}
+Place = Callable[[str], Html]
 
 
-def findings(problems: Sequence[Problem], language: str) -> Html:
-    """One row a kind of problem. Nothing when there are none."""
+def findings(problems: Sequence[Problem], language: str, *, actions: Mapping[str, Html] | None = None, place: Place | None = None) -> Html:
+    """One row a kind of problem. Nothing when there are none. `actions` stand beside the kind with that code; `place` draws a place to press."""
     if not problems:
         return Html("")
-    return tag("div", *(_group(group, language) for group in grouped(problems)), class_="lb-findings")
+    rows = (_group(group, language, (actions or {}).get(group[0].code, Html("")), place or plain_place) for group in grouped(problems))
+    return tag("div", *rows, class_="lb-findings")
 
 
 def tally(problems: Sequence[Problem], language: str) -> str:
@@ -36,7 +39,11 @@ def tone(problems: Sequence[Problem]) -> str:
     return "bad" if counts["error"] else "warn" if counts["warning"] else "good"
 
 
-def _group(group: Sequence[Problem], language: str) -> Html:
+def plain_place(where: str) -> Html:
+    return tag("span", where)
+
+
+def _group(group: Sequence[Problem], language: str, action: Html, place: Place) -> Html:
     first, places = group[0], list(dict.fromkeys(problem.where for problem in group if problem.where not in ("", ".")))
     severity = first.severity
     remedy = first.remedy(language)
@@ -44,15 +51,20 @@ def _group(group: Sequence[Problem], language: str) -> Html:
     times = tag("span", plural("findings.times", len(group), language), class_="lb-muted")
     head = tag("div", tag("b", first.message(language)), times, class_="lb-between")
     advice = tag("p", remedy, class_="lb-muted") if remedy and not remedy.startswith("problem.") else ""
-    return tag("section", mark, tag("div", head, advice, _places(group, places, language)), class_="lb-finding")
+    foot = tag("div", action, class_="lb-finding-actions") if action else ""
+    return tag("section", mark, tag("div", head, advice, _places(group, places, language, place), foot), class_="lb-finding")
 
 
-def _places(group: Sequence[Problem], places: list[str], language: str) -> Html:
+def _places(group: Sequence[Problem], places: list[str], language: str, place: Place) -> Html:
     """Where: a few at once, more behind a fold. The first message stands above, so only others are repeated here."""
-    shown = tag("p", " · ".join(places[:PLACES]), class_="lb-places") if places else Html("")
+    shown = tag("p", _separated([place(where) for where in places[:PLACES]]), class_="lb-places") if places else Html("")
     if len(group) <= 1 or (len(places) <= PLACES and len({problem.message(language) for problem in group}) == 1):
         return shown
-    lines = [tag("li", tag("code", problem.where), " ", problem.message(language)) for problem in group[:MORE_PLACES]]
+    lines: list[Any] = [tag("li", place(problem.where), " ", problem.message(language)) for problem in group[:MORE_PLACES]]
     if len(group) > MORE_PLACES:
         lines.append(tag("li", t("findings.more", language, n=html.number(len(group) - MORE_PLACES))))
     return tag("div", shown, tag("details", tag("summary", t("findings.all", language, n=html.number(len(group)))), tag("ul", *lines)))
+
+
+def _separated(parts: Sequence[Html]) -> Html:
+    return join(part if i == 0 else join([" · ", part]) for i, part in enumerate(parts))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,17 @@ from engine.types import UserError
 from engine.workspace import Import, Workspace
 from ui import html
 from ui.findings import tally
+from ui.guard import guarded
 from ui.html import Html, tag
-from ui.i18n import label, plural, static, t
+from ui.i18n import label, language_of, plural, static, t
+from ui.pages.data.panel import QUIET, Room
+from ui.pages.data.stops import Stopped, Stops
+from ui.progress import Work
+from ui.selection import choose_dataset
 from ui.sources import ARCHIVES, chosen_source, stem_of
 
 LOOK_AHEAD_BYTES = 300 << 20
 ASK_FORMAT = frozenset(("several_formats", "no_format", "format_not_found"))
-WHOLE = 100
 
 
 @dataclass
@@ -35,6 +39,7 @@ class DropZone:
     format: gr.Dropdown
     seen: gr.HTML
     start: gr.Button
+    stop: gr.Button
 
     @property
     def inputs(self) -> list[Any]:
@@ -42,15 +47,70 @@ class DropZone:
 
 
 def build(*, demo: bool, opened: bool) -> DropZone:
-    with gr.Accordion(label("data.add"), open=opened, elem_id="lb-data-add") as frame:
-        file = gr.File(label=label("data.file"), file_types=ARCHIVES, height=160, elem_id="lb-data-file")
-        path = gr.Textbox(label=label("data.path"), placeholder=label("data.path_example"), visible=not demo, max_lines=1, elem_id="lb-data-path")
-        name = gr.Textbox(label=label("data.name"), max_lines=1, elem_id="lb-data-name")
-        choice = gr.Dropdown([(label("data.format_auto"), ""), *((label(f"format.{each}"), each) for each in formats.names())], value="",
-                             label=label("data.format"), visible=False, elem_id="lb-data-format")
-        seen = gr.HTML(static(nothing_seen), elem_id="lb-data-seen")
-        start = gr.Button(label("data.import"), variant="primary", elem_id="lb-data-import")
-    return DropZone(frame, file, path, name, choice, seen, start)
+    with gr.Accordion(label("data.add"), open=opened, elem_id="lb-data-add") as frame, gr.Row(elem_classes="lb-import", equal_height=True):
+        with gr.Column(elem_classes="lb-plain-form", min_width=280):
+            file = gr.File(label=label("data.file"), file_types=file_types(), height=188, elem_id="lb-data-file")
+        with gr.Column(elem_classes=["lb-plain-form", "lb-stacked"], min_width=280):
+            path = gr.Textbox(label=label("data.path"), placeholder=label("data.path_example"), visible=not demo, max_lines=1,
+                              elem_id="lb-data-path")
+            name = gr.Textbox(label=label("data.name"), max_lines=1, elem_id="lb-data-name")
+            choice = gr.Dropdown([(label("data.format_auto"), ""), *((label(f"format.{each}"), each) for each in formats.names())], value="",
+                                 label=label("data.format"), visible=False, elem_id="lb-data-format")
+            seen = gr.HTML(static(nothing_seen), elem_id="lb-data-seen")
+            with gr.Row(elem_classes="lb-pair"):
+                start = gr.Button(label("data.import"), variant="primary", elem_id="lb-data-import")
+                stop = gr.Button(label("data.cancel"), variant="secondary", visible=False, elem_id="lb-data-stop")
+    return DropZone(frame, file, path, name, choice, seen, start, stop)
+
+
+def file_types() -> list[str]:
+    """Archives, and label files that can stand for a whole set."""
+    return list(dict.fromkeys([*ARCHIVES, *sorted(source.label_file_suffixes())]))
+
+
+def wire(room: Room, zone: DropZone, status: gr.HTML) -> None:
+    app, stops = room.app, Stops()
+
+    @guarded
+    def see(file: str | None, path: str, choice: str, request: gr.Request) -> tuple[Any, ...]:
+        seen, ask = look(file, "" if app.demo else path, choice, language_of(request))
+        return seen, gr.Dropdown(visible=ask), suggested_name(file, path), gr.Button(label("data.import")), ""
+
+    @guarded
+    def bring_in(file: str | None, path: str, name: str, choice: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        language = language_of(request)
+        try:
+            src = chosen_source(file, "" if app.demo else path)
+            work = Work(lambda report: run(app.workspace, src, name, choice, stops.begin(request, report), language), language,
+                        t("data.importing", language))
+            for bar in work:
+                yield tag("section", bar, class_="lb-card"), gr.Button(interactive=False), gr.Button(visible=True, interactive=True), *unchanged
+            report = work.result
+        except Stopped:
+            yield "", gr.Button(interactive=True), gr.Button(visible=False), *unchanged[1:], stopped(language)
+            return
+        except UserError as error:
+            ask = error.key in ASK_FORMAT or bool(choice)
+            again = gr.Button(label("data.try_again"), interactive=True)
+            yield failure(error, language), again, gr.Button(visible=False), gr.Dropdown(visible=ask), *unchanged[2:], nothing_seen(language)
+            return
+        yield (done(report, language), gr.Button(label("data.import"), interactive=True), gr.Button(visible=False),
+               gr.Dropdown(visible=False, value=""), choose_dataset(app.workspace, report.dataset, language), gr.Accordion(open=False),
+               None, "", "", nothing_seen(language))
+
+    @guarded
+    def end(request: gr.Request) -> gr.Button:
+        stops.stop(request)
+        return gr.Button(interactive=False)
+
+    outputs = [status, zone.start, zone.stop, zone.format, app.dataset, zone.frame, zone.file, zone.path, zone.name, zone.seen]
+    unchanged = (gr.skip(),) * (len(outputs) - 3)
+    zone.start.click(bring_in, zone.inputs, outputs, **{**QUIET, "concurrency_limit": 4}).failure(
+        lambda: ("", gr.Button(interactive=True), gr.Button(visible=False)), None, outputs[:3], **QUIET)
+    zone.stop.click(end, None, zone.stop, queue=False, **QUIET)
+    app.dataset.input(lambda: "", None, status, queue=False, **QUIET)
+    for event in (zone.file.upload, zone.file.clear, zone.path.submit, zone.path.blur, zone.format.input):
+        event(see, [zone.file, zone.path, zone.format], [zone.seen, zone.format, zone.name, zone.start, status], **QUIET)
 
 
 def look(file: str | None, path: str, choice: str, language: str) -> tuple[Html, bool]:
@@ -73,12 +133,11 @@ def suggested_name(file: str | None, path: str) -> str:
 
 
 def run(workspace: Workspace, src: Path, name: str, choice: str, report: Callable[..., None], language: str) -> Import:
-    """Imports, telling how much of the archive is unpacked and then that it is read."""
-    def progress(share: float) -> None:
-        known = 0 < share < 1
-        report(round(WHOLE * share) if known else 0, WHOLE if known else 0, t("data.unpacking" if known else "data.importing", language))
+    """Imports, telling what is being done and how much of it."""
+    def told(stage: str, done: int, total: int) -> None:
+        report(done, total, t(f"data.{stage}", language))
 
-    return workspace.import_dataset(src, name.strip() or stem_of(src), progress, source_format=choice or None)[1]
+    return workspace.import_dataset(src, name.strip() or stem_of(src), source_format=choice or None, report=told)[1]
 
 
 def done(report: Import, language: str) -> Html:
@@ -86,9 +145,11 @@ def done(report: Import, language: str) -> Html:
     images = sum(row["images"] for row in report.splits.values())
     words = t("data.imported", language, images=plural("data.n_images", images, language), format=t(f"format.{report.format}", language),
               evidence=report.evidence)
-    faults = tag("p", f"{tally(report.problems, language)}: {t('data.see_health', language)}", class_="lb-muted") if report.problems else ""
+    notes = [t("data.renamed", language, wanted=report.renamed_from, name=report.name)] if report.renamed_from else []
+    notes += [f"{tally(report.problems, language)}: {t('data.see_health', language)}"] if report.problems else []
     mark = tag("span", html.icon("check"), class_="lb-tone-good")
-    return tag("section", mark, tag("div", tag("b", words), faults), class_="lb-notice lb-notice-good", role="status")
+    return tag("section", mark, tag("div", tag("b", words), *(tag("p", note, class_="lb-muted") for note in notes)),
+               class_="lb-notice lb-notice-good", role="status")
 
 
 def failure(error: UserError, language: str) -> Html:
@@ -96,6 +157,10 @@ def failure(error: UserError, language: str) -> Html:
     mark = tag("span", html.icon("error"), class_="lb-tone-bad")
     return tag("section", mark, tag("div", tag("b", error.message(language)), tag("p", error.remedy(language), class_="lb-muted")),
                class_="lb-notice", role="alert")
+
+
+def stopped(language: str) -> Html:
+    return seen_html(t("data.import_stopped", language))
 
 
 def nothing_seen(language: str) -> Html:

@@ -12,31 +12,32 @@ from PIL import Image
 
 from engine import overlay
 from engine.datasets.images import open_image, resize
+from engine.datasets.outlines import as_polygons
 from engine.datasets.store import Dataset, Row
-from engine.types import Instances, Polygons, Shape, UserError
+from engine.types import RLE, Instances, Polygons, SemanticMask, Shape, UserError
 from ui.html import Html, tag
 
 THUMBNAIL, STRIP = 256, 96
-SMALLEST, LARGEST = 960, 1600
+SMALLEST, LARGEST = 960, 2048
+UNREADABLE = (UserError, OSError, ValueError)
 
 
-def thumbnail(dataset: Dataset, row: Row, alt: str, classes: tuple[str, ...] = ()) -> Html:
-    """The small picture with labels; a sign in its place when the file cannot be read."""
+def thumbnail(dataset: Dataset, image_id: int) -> str | None:
+    """The small picture with labels but without names as a data: URL; None when it cannot be read or is gone."""
     try:
-        picture = _loaded(dataset.thumbnail(row.id, THUMBNAIL))
-    except (UserError, OSError, ValueError):
-        return tag("span", alt, class_="lb-unreadable")
-    return image(drawn(picture, row, classes), alt)
+        return url(drawn(_loaded(dataset.thumbnail(image_id, THUMBNAIL)), dataset.row(image_id), dataset.classes, names=False))
+    except UNREADABLE:
+        return None
 
 
-def large(row: Row, classes: tuple[str, ...], alt: str) -> Html:
+def large(row: Row, classes: tuple[str, ...], alt: str, *, bare: bool = False) -> Html:
     """The picture at the size of a screen, so that lines and names drawn on it are sharp. Raises UserError."""
     picture = open_image(row.path)
     longest = max(picture.shape[:2])
     scale = min(max(longest, SMALLEST), LARGEST) / longest
     if scale != 1:
         picture = resize(picture, (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))))
-    return image(drawn(picture, row, classes), alt, quality=88)
+    return image(picture if bare else drawn(picture, row, classes), alt, quality=88)
 
 
 def strip(dataset: Dataset, count: int = 4) -> Html:
@@ -45,20 +46,23 @@ def strip(dataset: Dataset, count: int = 4) -> Html:
     for row in dataset.page(0, count):
         try:
             pictures.append(image(_loaded(dataset.thumbnail(row.id, STRIP)), ""))
-        except (UserError, OSError, ValueError):
+        except UNREADABLE:
             continue
     return tag("span", *pictures, class_="lb-thumbs")
 
 
-def drawn(picture: np.ndarray, row: Row, classes: tuple[str, ...]) -> np.ndarray:
-    """`picture`, which is `row` at another size, with its objects."""
+def drawn(picture: np.ndarray, row: Row, classes: tuple[str, ...], *, names: bool = True) -> np.ndarray:
+    """`picture`, which is `row` at another size, with its objects or its mask."""
+    if isinstance(row.labels, SemanticMask):
+        return overlay.draw_mask(picture, row.labels, classes)
     if not isinstance(row.labels, Instances):
         return picture
-    return overlay.draw(picture, scaled(row.labels, picture.shape[1] / row.size[0], picture.shape[0] / row.size[1]), classes, scores=False)
+    labels = scaled(row.labels, picture.shape[1] / row.size[0], picture.shape[0] / row.size[1])
+    return overlay.draw(picture, labels, classes, scores=False, names=names)
 
 
 def scaled(labels: Instances, x: float, y: float) -> Instances:
-    """Labels for a picture of another size. Masks made of runs cannot be scaled; their boxes stand for them."""
+    """Labels for a picture of another size; masks made of runs become outlines."""
     if x == 1 and y == 1:
         return labels
     shapes = None if labels.shapes is None else tuple(_scaled_shape(shape, x, y) for shape in labels.shapes)
@@ -66,17 +70,22 @@ def scaled(labels: Instances, x: float, y: float) -> Instances:
 
 
 def _scaled_shape(shape: Shape, x: float, y: float) -> Shape:
-    if not isinstance(shape, Polygons):
+    if shape is None:
         return None
-    return Polygons(tuple(ring * (x, y) for ring in shape.rings), tuple(hole * (x, y) for hole in shape.holes))
+    outline = as_polygons(shape, None) if isinstance(shape, RLE) else shape
+    return Polygons(tuple(ring * (x, y) for ring in outline.rings), tuple(hole * (x, y) for hole in outline.holes))
 
 
 def image(picture: np.ndarray, alt: str, quality: int = 80) -> Html:
     """An <img> that carries its own bytes, so that no file of the workspace has to be served."""
+    return tag("img", src=url(picture, quality), alt=alt, width=picture.shape[1], height=picture.shape[0], draggable="false")
+
+
+def url(picture: np.ndarray, quality: int = 80) -> str:
+    """u8[H,W,3] as a data: URL."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
-    return tag("img", src=f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}", alt=alt, width=picture.shape[1],
-               height=picture.shape[0], draggable="false")
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _loaded(file: Path) -> np.ndarray:
