@@ -83,7 +83,7 @@ def load(src: Path, scratch: Path, *, problems: list[Problem] | None = None) -> 
     from engine.datasets import store
 
     if store.is_dataset(src):
-        return store.Dataset(src).collection()
+        return store.Dataset(src, readonly=True).collection()
     found = problems if problems is not None else []
     with source.opened(Path(src), scratch, problems=found) as root:
         chosen, _ = source.recognise(root)

@@ -3,56 +3,85 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.datasets import store_rows as rows
+from engine.datasets import store_schema
 from engine.datasets.archive import Progress
 from engine.datasets.collection import Collection
 from engine.datasets.formats import ImagePolicy
 from engine.datasets.placing import Placer
+from engine.datasets.store_classes import Classes
+from engine.datasets.store_journal import now
 from engine.types import Problem, Reading, Sample, UserError
 
 BATCH = 500
+IMAGE_COLUMNS = "id, file, name, width, height, split, grp, state, objects, kind, extra"
 
 
 def fill(file: Path, name: str, source: Collection | Reading, progress: Progress, images: ImagePolicy, format_name: str) -> None:
-    """Streams the source into a new database; one transaction, since nobody can see it before it is whole."""
+    """Streams the source into a new database. Nobody can see it before it is whole, so nothing guards it on the way; indexes come last."""
     reading = source if isinstance(source, Reading) else Reading(source.classes, iter([*source.problems, *source.samples]), source.task)
     format_name = format_name or (source.format if isinstance(source, Collection) else "")
     expected = len(source.samples) if isinstance(source, Collection) else 0
-    connection = rows.connect(file)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(rows.SCHEMA)
-        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        facts = {"name": name, "task": reading.task, "format": format_name, "revision": "0", "created": created}
+    with closing(store_schema.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode = OFF")
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("BEGIN")
+        store_schema.create_all(connection)
+        facts = {"name": name, "task": reading.task, "format": format_name, "revision": "0", "class_epoch": "0", "created": now()}
         connection.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
-        connection.executemany("INSERT INTO classes VALUES (?, ?)", enumerate(reading.classes))
+        connection.executemany("INSERT INTO classes (id, name, place) VALUES (?, ?, ?)",
+                               ((number, each, number) for number, each in enumerate(reading.classes)))
         number = _insert_all(connection, reading, Placer(file.parent, images), lambda done: progress(min(1.0, done / expected) if expected else 0.0))
-        connection.commit()
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         if not number:
             raise UserError("dataset_without_images", name=name, problems=connection.execute("SELECT count(*) FROM problems").fetchone()[0])
-    finally:
-        connection.close()
+        rows.count_shapes(connection)
+        store_schema.create_indexes(connection)
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA journal_mode = WAL")
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
+
+
+@dataclass
+class _Waiting:
+    """Rows on their way into the tables, many at a time."""
+
+    images: list[tuple] = field(default_factory=list)
+    shapes: list[rows.ShapeRow] = field(default_factory=list)
+    content: list[tuple] = field(default_factory=list)
+
+    def insert(self, connection: sqlite3.Connection) -> None:
+        connection.executemany(f"INSERT INTO images ({IMAGE_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", self.images)
+        rows.insert_shapes(connection, self.shapes)
+        connection.executemany("INSERT INTO content (class_id, image_id, objects, pixels) VALUES (?,?,?,?)", self.content)
+        for table in (self.images, self.shapes, self.content):
+            table.clear()
 
 
 def _insert_all(connection: sqlite3.Connection, reading: Reading, placer: Placer, progress: Callable[[int], None]) -> int:
-    number = 0
+    number, waiting, classes = 0, _Waiting(), Classes.fresh(reading.classes)
     for item in reading.items:
         if isinstance(item, Problem):
             _insert_problem(connection, item)
             continue
         for problem in (placing := _Placing(placer, item)):
             _insert_problem(connection, problem)
-        if placing.file is not None:
-            number += 1
-            _insert_image(connection, number, item, placing.file)
+        if placing.file is None:
+            continue
+        number += 1
+        _add(waiting, number, item, placing.file, classes)
         if number % BATCH == 0:
+            waiting.insert(connection)
             progress(number)
+    waiting.insert(connection)
     return number
 
 
@@ -72,12 +101,14 @@ def _insert_problem(connection: sqlite3.Connection, problem: Problem) -> None:
                        (problem.code, problem.severity, _text(problem.where), json.dumps(problem.values, default=str)))
 
 
-def _insert_image(connection: sqlite3.Connection, number: int, sample: Sample, file: str) -> None:
-    kind, extra = rows.extra_of(sample.labels)
-    connection.execute("INSERT INTO images (id, file, name, width, height, split, grp, state, kind, extra) VALUES (?,?,?,?,?,?,?,?,?,?)",
-                       (number, file, _text(sample.name or file), *sample.size, sample.split or "train", sample.group,
-                        rows.state_of(sample.labels), kind, extra))
-    rows.insert_shapes(connection, rows.shape_rows(number, sample.labels))
+def _add(waiting: _Waiting, number: int, sample: Sample, file: str, classes: Classes) -> None:
+    labels = sample.labels
+    group = None if sample.group is None else _text(sample.group)
+    waiting.images.append((number, file, _text(sample.name or file), *sample.size, sample.split or "train", group,
+                           rows.state_of(labels), rows.objects_in(labels), *rows.extra_of(labels, classes)))
+    waiting.shapes += rows.shape_rows(number, labels, classes)
+    if rows.objects_in(labels) == 0:  # objects are counted all at once in the end
+        waiting.content += ((class_id, number, objects, pixels) for class_id, objects, pixels in rows.content_of(labels, len(classes.keys)))
 
 
 def _text(name: str) -> str:

@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from itertools import groupby
 from typing import Any
 
 import cv2
 import numpy as np
 
 from engine.datasets.outlines import mask_of, rle_of_mask
-from engine.types import RLE, Instances, Labels, Polygons, SemanticMask, Shape, Tags
+from engine.datasets.store_classes import GONE, Classes
+from engine.types import RLE, UNCERTAIN, Instances, Labels, Polygons, SemanticMask, Shape, Tags
 
-VERSION = 1
-SCHEMA = f"""
-PRAGMA user_version = {VERSION};
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE classes (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
-CREATE TABLE images (id INTEGER PRIMARY KEY, file TEXT NOT NULL UNIQUE, name TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
-    split TEXT NOT NULL, grp TEXT, state TEXT NOT NULL, revision INTEGER NOT NULL DEFAULT 0, kind TEXT, extra BLOB);
-CREATE TABLE shapes (id INTEGER PRIMARY KEY, image_id INTEGER NOT NULL, class_id INTEGER NOT NULL, x1 REAL NOT NULL, y1 REAL NOT NULL,
-    x2 REAL NOT NULL, y2 REAL NOT NULL, score REAL, crowd INTEGER NOT NULL DEFAULT 0, outline TEXT);
-CREATE TABLE problems (id INTEGER PRIMARY KEY, code TEXT NOT NULL, severity TEXT NOT NULL, place TEXT NOT NULL, details TEXT NOT NULL);
-CREATE TABLE history (id INTEGER PRIMARY KEY, image_id INTEGER NOT NULL, revision INTEGER NOT NULL, at TEXT NOT NULL, before BLOB NOT NULL);
-CREATE INDEX images_split ON images (split, id);
-CREATE INDEX images_state ON images (state, id);
-CREATE INDEX shapes_image ON shapes (image_id);
-CREATE INDEX shapes_class ON shapes (class_id, image_id);
-CREATE INDEX history_image ON history (image_id);
-"""
 SHAPE_COLUMNS = "image_id, class_id, x1, y1, x2, y2, score, crowd, outline"
 ShapeRow = tuple[Any, ...]
 
@@ -46,34 +29,30 @@ def state_of(labels: Labels | None) -> str:
     return "labeled"
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    if os.access(path.parent, os.W_OK):
-        connection = sqlite3.connect(path, timeout=30)
-    else:  # the write-ahead log needs a file of its own beside the database
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
-    connection.execute("PRAGMA trusted_schema = OFF")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    return connection
-
-
 # ---- objects
 
-def shape_rows(image_id: int, labels: Labels | None) -> Iterator[ShapeRow]:
+def shape_rows(image_id: int, labels: Labels | None, classes: Classes) -> Iterator[ShapeRow]:
     if not isinstance(labels, Instances):
         return
-    for index, (box, class_id) in enumerate(zip(labels.boxes.tolist(), labels.classes.tolist(), strict=True)):
+    numbers = labels.classes.tolist()
+    keys = numbers if classes.same else [classes.keys[number] for number in numbers]
+    for index, (box, key) in enumerate(zip(labels.boxes.tolist(), keys, strict=True)):
         score = None if labels.scores is None else float(labels.scores[index])
         crowd = int(labels.crowd is not None and labels.crowd[index])
-        yield image_id, class_id, *box, score, crowd, outline_text(labels.shapes[index] if labels.shapes is not None else None)
+        yield image_id, key, *box, score, crowd, outline_text(labels.shapes[index] if labels.shapes is not None else None)
 
 
-def instances_of(rows: Sequence[ShapeRow]) -> Instances:
-    """From rows of SHAPE_COLUMNS without the image id."""
+def instances_of(rows: Sequence[ShapeRow], classes: Classes) -> Instances:
+    """From rows of SHAPE_COLUMNS without the image id. Objects of deleted classes are gone."""
+    numbers = [classes.ids[row[0]] for row in rows]
+    if GONE in numbers:
+        rows = [row for row, number in zip(rows, numbers, strict=True) if number != GONE]
+        numbers = [number for number in numbers if number != GONE]
     if not rows:
         return Instances.empty()
-    classes, x1, y1, x2, y2, scores, crowd, outlines = zip(*rows, strict=True)
+    _, x1, y1, x2, y2, scores, crowd, outlines = zip(*rows, strict=True)
     shapes = tuple(shape_of_text(text) for text in outlines) if any(outlines) else None
-    return Instances(np.array([x1, y1, x2, y2], np.float32).T, np.array(classes, np.int64),
+    return Instances(np.array([x1, y1, x2, y2], np.float32).T, np.array(numbers, np.int64),
                      np.array(scores, np.float32) if scores[0] is not None else None, shapes,
                      np.array(crowd, bool) if any(crowd) else None)
 
@@ -99,51 +78,130 @@ def shape_of_text(text: str | None) -> Shape:
 
 # ---- everything that is no list of objects
 
-def extra_of(labels: Labels | None) -> tuple[str | None, bytes | None]:
+def extra_of(labels: Labels | None, classes: Classes) -> tuple[str | None, bytes | None]:
     """(kind, content) for the image's own row. Masks lose their probabilities: the store keeps truth."""
     if isinstance(labels, Tags):
-        return "tags", json.dumps([None if np.isnan(value) else round(float(value), 6) for value in labels.values]).encode()
+        values = [None if np.isnan(value) else round(float(value), 6) for value in labels.values]
+        return "tags", json.dumps(_by_key(values, classes, None)).encode()
     if isinstance(labels, SemanticMask) and labels.layers is not None:
         layers = [outline_text(rle_of_mask(layer)) for layer in labels.layers]
-        return "layers", zlib.compress(json.dumps(layers).encode())
+        return "layers", zlib.compress(json.dumps(_by_key(layers, classes, None)).encode())
     if isinstance(labels, SemanticMask) and labels.classes is not None:
-        return "mask", cv2.imencode(".png", labels.classes.astype(np.uint16))[1].tobytes()
+        pixels = labels.classes.astype(np.uint16)
+        return "mask", cv2.imencode(".png", pixels if classes.same else classes.pixel_keys[pixels])[1].tobytes()
     return ("objects" if labels is not None else None), None
 
 
-def labels_of(kind: str | None, extra: bytes | None, rows: Sequence[ShapeRow]) -> Labels | None:
+def labels_of(kind: str | None, extra: bytes | None, rows: Sequence[ShapeRow], classes: Classes) -> Labels | None:
     if kind is None:
         return None
     if kind == "objects":
-        return instances_of(rows)
+        return instances_of(rows, classes)
     if kind == "tags":
-        return Tags(np.array([np.nan if value is None else value for value in json.loads(extra or b"[]")], np.float32))
+        return Tags(_tags_of(json.loads(extra or b"[]"), classes))
     if kind == "layers":
-        shapes = [shape_of_text(text) for text in json.loads(zlib.decompress(extra or b""))]
-        return SemanticMask(layers=np.stack([mask_of(shape, (0, 0)) for shape in shapes]))
+        return SemanticMask(layers=_layers_of(json.loads(zlib.decompress(extra or b"")), classes))
     picture = cv2.imdecode(np.frombuffer(extra or b"", np.uint8), cv2.IMREAD_UNCHANGED)
     if picture is None:
         raise ValueError("a stored mask is damaged")
-    return SemanticMask(classes=picture.astype(np.uint16))
+    return SemanticMask(classes=picture.astype(np.uint16) if classes.same else classes.pixel_ids[picture])
 
 
-def put_labels(connection: sqlite3.Connection, image_id: int, labels: Labels | None) -> None:
+def _by_key(values: list[Any], classes: Classes, nothing: Any) -> list[Any]:
+    """A list by class id as one by class key."""
+    if classes.same:
+        return values
+    result = [nothing] * (max(classes.keys, default=-1) + 1)
+    for key, value in zip(classes.keys, values, strict=False):
+        result[key] = value
+    return result
+
+
+def _tags_of(values: list[float | None], classes: Classes) -> np.ndarray:
+    """f32[C] by id. Of merged classes "there" outweighs "uncertain", that outweighs "not there", and anything outweighs "not mentioned"."""
+    known = np.array([np.nan if value is None else value for value in values], np.float32)
+    if classes.same:
+        return np.pad(known, (0, max(0, len(classes.keys) - len(known))), constant_values=np.nan)
+    result = np.full(len(classes.keys), np.nan, np.float32)
+    for key, value in enumerate(known):
+        if (number := classes.ids.get(key, GONE)) != GONE:
+            result[number] = np.fmax(result[number], value)
+    return result
+
+
+def _layers_of(texts: list[str | None], classes: Classes) -> np.ndarray:
+    """bool[C,H,W] by id; layers of merged classes lie over each other."""
+    layers = {key: mask_of(shape_of_text(text), (0, 0)) for key, text in enumerate(texts) if text is not None}
+    if not layers:
+        raise ValueError("a stored mask is damaged")
+    count = max(len(texts), len(classes.keys)) if classes.same else len(classes.keys)
+    result = np.zeros((count, *next(iter(layers.values())).shape), bool)
+    for key, layer in layers.items():
+        if (number := key if classes.same else classes.ids.get(key, GONE)) != GONE:
+            result[number] |= layer
+    return result
+
+
+# ---- what an image shows
+
+def content_of(labels: Labels | None, count: int) -> list[tuple[int, int, int | None]]:
+    """(class id, objects, pixels of a mask or None) for every class of `count` that is there."""
+    if isinstance(labels, Instances):
+        numbers, objects = np.unique(labels.classes, return_counts=True)
+        return [(number, many, None) for number, many in zip(numbers.tolist(), objects.tolist(), strict=True)]
+    if isinstance(labels, Tags):
+        return [(number, 1, None) for number in np.flatnonzero(labels.values[:count] > UNCERTAIN).tolist()]
+    if isinstance(labels, SemanticMask) and labels.layers is not None:
+        return [(number, 1, pixels) for number, layer in enumerate(labels.layers[:count]) if (pixels := int(np.count_nonzero(layer)))]
+    if isinstance(labels, SemanticMask) and labels.classes is not None:
+        pixels_of = np.bincount(labels.classes.ravel(), minlength=count)[:count].tolist()
+        return [(number, 1, pixels) for number, pixels in enumerate(pixels_of) if pixels]
+    return []
+
+
+def put_content(connection: sqlite3.Connection, image_id: int, labels: Labels | None, classes: Classes) -> None:
+    found = content_of(labels, len(classes.keys))
+    connection.executemany("INSERT INTO content (class_id, image_id, objects, pixels) VALUES (?,?,?,?)",
+                           ((classes.keys[number], image_id, objects, pixels) for number, objects, pixels in found))
+
+
+def count_shapes(connection: sqlite3.Connection) -> None:
+    """Fills `content` from all objects at once; for a new table."""
+    connection.execute("""INSERT INTO content (class_id, image_id, objects)
+        SELECT class_id, image_id, count(*) FROM shapes GROUP BY class_id, image_id ORDER BY class_id, image_id""")
+
+
+def put_labels(connection: sqlite3.Connection, image_id: int, labels: Labels | None, classes: Classes) -> None:
     """Replaces what is known of one image."""
     connection.execute("DELETE FROM shapes WHERE image_id = ?", (image_id,))
-    insert_shapes(connection, shape_rows(image_id, labels))
-    connection.execute("UPDATE images SET state = ?, kind = ?, extra = ? WHERE id = ?", (state_of(labels), *extra_of(labels), image_id))
+    connection.execute("DELETE FROM content WHERE image_id = ?", (image_id,))
+    insert_shapes(connection, shape_rows(image_id, labels, classes))
+    put_content(connection, image_id, labels, classes)
+    connection.execute("UPDATE images SET state = ?, kind = ?, extra = ?, objects = ? WHERE id = ?",
+                       (state_of(labels), *extra_of(labels, classes), objects_in(labels), image_id))
+
+
+def objects_in(labels: Labels | None) -> int:
+    return len(labels) if isinstance(labels, Instances) else 0
 
 
 def insert_shapes(connection: sqlite3.Connection, rows: Iterable[ShapeRow]) -> None:
     connection.executemany(f"INSERT INTO shapes ({SHAPE_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)", rows)
 
 
+def shapes_of(connection: sqlite3.Connection, image_ids: Sequence[int]) -> dict[int, list[ShapeRow]]:
+    """{image id: rows of SHAPE_COLUMNS without it}."""
+    marks = ",".join("?" * len(image_ids))
+    found = connection.execute(f"SELECT {SHAPE_COLUMNS} FROM shapes WHERE image_id IN ({marks}) ORDER BY image_id, id", tuple(image_ids))
+    return {image_id: [row[1:] for row in group] for image_id, group in groupby(found, key=lambda row: row[0])}
+
+
 def snapshot(kind: str | None, extra: bytes | None, rows: Sequence[ShapeRow]) -> bytes:
-    """The labels of one image before an edit, for the history."""
+    """The labels of one image before an edit, for the history. Classes stand in it by key, so later edits of classes cannot falsify it."""
     content = {"kind": kind, "extra": extra.hex() if extra else None, "rows": rows}
     return zlib.compress(json.dumps(content, separators=(",", ":")).encode())
 
 
-def restored(content: bytes) -> Labels | None:
+def restored(content: bytes, classes: Classes) -> Labels | None:
     value = json.loads(zlib.decompress(content))
-    return labels_of(value["kind"], bytes.fromhex(value["extra"]) if value["extra"] else None, [tuple(row) for row in value["rows"]])
+    return labels_of(value["kind"], bytes.fromhex(value["extra"]) if value["extra"] else None, [tuple(row) for row in value["rows"]], classes)

@@ -14,8 +14,9 @@ def detects(root: Path) -> str | None:
 
 
 def read(root: Path) -> Reading:
+    """What is in the trash stays out. A file of an older version is read as it is, not brought up to date."""
     from engine.datasets.store import Dataset
-    return Dataset(root).reading()
+    return Dataset(root, readonly=True).reading()
 
 
 FORMATS = (Format("lightbox", detects, read),)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine.datasets import editing
 from engine.datasets.collection import Collection, load
 from engine.datasets.store import FILE, Dataset
 from engine.types import RLE, Instances, Polygons, Problem, Reading, Sample, SemanticMask, Tags, UserError
@@ -132,7 +133,7 @@ def test_classes_and_splits_can_be_changed(stored):
     assert stored.add_class("bird") == 2
     assert stored.add_class("cat") == 0
     assert stored.classes == ("cat", "dog", "bird")
-    stored.set_split([1, 2], "valid")
+    editing.move(stored, [1, 2], "valid")
     assert stored.counts()["valid"]["images"] == 3
 
 
