@@ -13,7 +13,8 @@ from typing import Any
 from engine.datasets import source
 from engine.datasets.collection import check_fractions, collect, with_splits
 from engine.datasets.faults import writing
-from engine.datasets.formats import ImagePolicy, formats
+from engine.datasets.formats import Format, ImagePolicy, formats
+from engine.messages import text
 from engine.types import UNCERTAIN, Instances, Problem, Reading, Sample, Tags, UserError
 
 Progress = Callable[[int], None]
@@ -39,8 +40,11 @@ class Summary:
                 "problems": [problem.as_dict(language) for problem in self.problems]}
 
 
-IMAGE_FAULTS = frozenset(("image_damaged", "image_empty", "not_an_image", "image_too_large", "image_file_too_large", "image_missing",
-                          "listed_image_missing", "coco_unsafe_file_name", "coco_bad_image_entry", "coco_duplicate_image_id"))
+IMAGE_FAULTS = frozenset((
+    "image_damaged", "image_empty", "not_an_image", "image_too_large", "image_file_too_large", "image_unsupported", "dicom_needs_pydicom",
+    "dicom_codec_missing", "image_missing", "image_ambiguous", "image_name_ambiguous", "listed_image_missing", "listed_image_ambiguous",
+    "coco_unsafe_file_name", "coco_bad_image_entry", "coco_duplicate_image_id"))
+NOT_WRITTEN = frozenset(("tags_left_out", "image_missing"))  # what a writer says of an image that it could not take
 
 
 def convert(src: Path, out: Path, *, to: str, source_format: str | None = None, split: Mapping[str, float] | None = None,
@@ -59,15 +63,27 @@ def convert(src: Path, out: Path, *, to: str, source_format: str | None = None, 
     with source.opened(src, problems=summary.problems) as root:
         chosen, _ = source.recognise(root, source_format)
         summary.format_from, reading = chosen.name, chosen.read(root)
+        _check_fits(reading, target)
         if split is not None:
             reading = _dealt(reading, split)
         summary.classes = reading.classes
         with _staged(out) as stage:
             stream = _counted(reading.items, summary, progress)
-            summary.problems += target.write(reading.classes, stream, stage, images)
+            for problem in target.write(reading.classes, stream, stage, images):
+                summary.problems.append(problem)
+                summary.skipped += problem.code in NOT_WRITTEN
+                summary.images -= problem.code in NOT_WRITTEN
             if not summary.images:
                 raise UserError("dataset_without_images", name=src.name, problems=len(summary.problems))
     return summary
+
+
+def _check_fits(reading: Reading, target: Format) -> None:
+    """Objects may become masks; nothing else turns into something of another kind by itself. Raises UserError naming the formats that fit."""
+    kinds = {"semantic", "detect", "instance"} if reading.task in ("detect", "instance") else {reading.task}
+    if reading.classes and target.tasks and not kinds & set(target.tasks):
+        fitting = [entry.name for entry in formats.entries().values() if entry.write is not None and reading.task in entry.tasks]
+        raise UserError("format_cannot_hold", format=target.name, task=text(f"task.{reading.task}"), known=", ".join(fitting))
 
 
 def _dealt(reading: Reading, split: Mapping[str, float]) -> Reading:
@@ -81,7 +97,7 @@ def _counted(items: Iterable[Sample | Problem], summary: Summary, progress: Prog
     for item in items:
         if isinstance(item, Problem):
             summary.problems.append(item)
-            summary.skipped += item.code in IMAGE_FAULTS
+            summary.skipped += item.values["count"] if item.code == "images_missing_more" else item.code in IMAGE_FAULTS
             continue
         summary.images += 1
         split = item.split or "train"

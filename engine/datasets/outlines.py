@@ -86,7 +86,7 @@ def area_of(shape: Shape, box: Sequence[float]) -> float:
 
 def _ring_area(ring: np.ndarray) -> float:
     x, y = ring[:, 0], ring[:, 1]
-    return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
+    return abs(float(x[:-1] @ y[1:] - y[:-1] @ x[1:] + x[-1] * y[0] - y[-1] * x[0])) / 2
 
 
 def box_of(shape: Polygons | RLE) -> tuple[float, float, float, float]:
@@ -101,7 +101,7 @@ def box_of(shape: Polygons | RLE) -> tuple[float, float, float, float]:
 
 def as_polygons(shape: Shape, box: Sequence[float] | None) -> Polygons:
     """Outlines of any shape; the four corners of `box` where there is none. A mask is traced along its pixel borders."""
-    if isinstance(shape, Polygons):
+    if isinstance(shape, Polygons) and shape.rings:
         return shape
     if isinstance(shape, RLE):
         traced = _traced(mask_of(shape, (shape.size[1], shape.size[0])))

@@ -12,11 +12,12 @@ from engine.datasets import archive
 from engine.datasets.archive_names import is_nested_archive
 from engine.datasets.formats import Format, formats
 from engine.datasets.images import is_image
-from engine.datasets.tree import Tree, split_of
+from engine.datasets.tree import Tree, shared_listings, split_of
 from engine.types import Problem, Reading, UserError
 
 STRUCTURE = frozenset(("images", "labels", "annotations", "image", "label", "masks", "imagesets", "jpegimages"))
 MAX_FOUND = 8
+BARE = 3  # the rank of formats that hold nothing but images
 
 
 @contextmanager
@@ -29,14 +30,16 @@ def opened(src: Path, scratch: Path | None = None, *, problems: list[Problem] | 
     if not src.exists():
         raise UserError("path_missing", path=src.name or str(src))
     if src.is_dir() or (src.suffix.lower() in label_file_suffixes() and archive.kind_of(src) is None):
-        yield unwrapped(src) if src.is_dir() else src
+        with shared_listings():
+            yield unwrapped(src) if src.is_dir() else src
         return
     own = Path(tempfile.mkdtemp(prefix="lightbox-")) if scratch is None else scratch
     try:
         found = archive.unpack(src, own / "unpacked", progress)
         if problems is not None:
             problems += found
-        yield unwrapped(own / "unpacked")
+        with shared_listings():
+            yield unwrapped(own / "unpacked")
     finally:
         if scratch is None:
             shutil.rmtree(own, ignore_errors=True)
@@ -83,6 +86,8 @@ def recognise(root: Path, name: str | None = None) -> tuple[Format, str]:
     if name is not None:
         chosen = formats.get(name)
         seen = chosen.detects(root) if root.is_dir() or root.suffix.lower() in chosen.files else None
+        if seen is None and chosen.rank == BARE and root.is_dir() and any(listing.images() for _, listing in Tree(root).walk()):
+            seen = _contents(root)  # whoever asks for the images alone gets them, whatever lies beside them
         if seen is None:
             raise UserError("format_not_found", name=name, found=_contents(root))
         return chosen, seen

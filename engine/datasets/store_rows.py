@@ -18,6 +18,7 @@ from engine.types import RLE, UNCERTAIN, Instances, Labels, Polygons, SemanticMa
 
 SHAPE_COLUMNS = "image_id, class_id, x1, y1, x2, y2, score, crowd, outline"
 ShapeRow = tuple[Any, ...]
+_compact = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode  # made once: json.dumps makes one for every outline
 
 
 def state_of(labels: Labels | None) -> str:
@@ -60,9 +61,9 @@ def instances_of(rows: Sequence[ShapeRow], classes: Classes) -> Instances:
 def outline_text(shape: Shape) -> str | None:
     if isinstance(shape, Polygons):
         rings = {"rings": [ring.ravel().tolist() for ring in shape.rings]}
-        return json.dumps({**rings, "holes": [ring.ravel().tolist() for ring in shape.holes]} if shape.holes else rings, separators=(",", ":"))
+        return _compact({**rings, "holes": [ring.ravel().tolist() for ring in shape.holes]} if shape.holes else rings)
     if isinstance(shape, RLE):
-        return json.dumps({"size": shape.size, "counts": shape.counts.decode("ascii")}, separators=(",", ":"))
+        return _compact({"size": shape.size, "counts": shape.counts.decode("ascii")})
     return None
 
 

@@ -11,6 +11,8 @@ import re
 import unicodedata
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +34,8 @@ _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\/\u2028\u2029\ud800-\udfff]')
 _PLAIN = re.compile(r"[A-Za-z0-9_][\w. ()-]{0,98}[A-Za-z0-9_]", re.ASCII)
 _DRIVE = re.compile(r"^[A-Za-z]:")
 MAX_NAME_BYTES = 200
+SMALL = 1 << 16  # bytes that one call reads
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # Windows would turn line ends
 
 
 @lru_cache(4096)
@@ -86,10 +90,11 @@ def is_junk(name: str) -> bool:
 
 @dataclass
 class Folder:
-    """One listed folder: names of regular files and of sub-folders, sorted."""
+    """One listed folder: names of regular files and of sub-folders, sorted; `problems` met on the way."""
 
     files: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     _known: frozenset[str] | None = None
     _folded: dict[str, str] | None = None
     _images: list[str] | None = None
@@ -108,12 +113,27 @@ class Folder:
 
     def images(self) -> list[str]:
         if self._images is None:
-            self._images = [name for name in self.files if is_image(name)]
+            suffixes = {suffix for suffix in {name[name.rfind("."):] for name in self.files} if is_image(f"x{suffix}")}
+            self._images = [name for name in self.files if name[name.rfind("."):] in suffixes and name.rfind(".") > 0]
         return self._images
 
 
 def folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+    return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
+
+
+_LISTED: ContextVar[dict[str, dict[str, Folder]] | None] = ContextVar("listed", default=None)
+
+
+@contextmanager
+def shared_listings() -> Iterator[None]:
+    """Inside, all trees of one root list each folder once between them: to recognise a format, a dozen of them look at the same folders."""
+    before = _LISTED.get()
+    _LISTED.set({})
+    try:
+        yield
+    finally:
+        _LISTED.set(before)
 
 
 class Tree:
@@ -123,8 +143,14 @@ class Tree:
         if not root.is_dir():
             raise UserError("path_missing", path=root.name or str(root))
         self.root = os.path.realpath(root)
-        self.problems: list[Problem] = []
+        shared = _LISTED.get()
+        self._known: dict[str, Folder] = {} if shared is None else shared.setdefault(self.root, {})
         self._folders: dict[str, Folder] = {}
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What was wrong with the folders that were asked for so far."""
+        return [problem for folder in self._folders.values() for problem in folder.problems]
 
     def path(self, relative: str) -> Path:
         return Path(self.root, relative)
@@ -132,7 +158,9 @@ class Tree:
     def folder(self, relative: str) -> Folder:
         """An empty Folder when there is none of that name."""
         if relative not in self._folders:
-            self._folders[relative] = self._list(relative)
+            if relative not in self._known:
+                self._known[relative] = self._list(relative)
+            self._folders[relative] = self._known[relative]
         return self._folders[relative]
 
     def has_folder(self, relative: str) -> bool:
@@ -160,10 +188,19 @@ class Tree:
 
     def read(self, relative: str, limit: int) -> bytes:
         """The bytes of a file that `find` or a listing named. Raises UserError when there are more than `limit`."""
-        with open(f"{self.root}/{relative}", "rb", buffering=0) as file:  # noqa: PTH123 - called for every label file
-            if os.fstat(file.fileno()).st_size > limit:
+        handle = os.open(f"{self.root}/{relative}", _READ)  # called for every label file; a file object takes twice as long
+        try:
+            size = os.fstat(handle).st_size
+            if size > limit:
                 raise UserError("file_too_large", name=relative, limit=limit >> 20)
-            return file.readall()
+            data = os.read(handle, SMALL) if size < SMALL else b""
+            if data and len(data) >= size or not size:
+                return data
+            os.lseek(handle, 0, os.SEEK_SET)
+            with open(handle, "rb", closefd=False) as file:  # noqa: PTH123
+                return file.read()
+        finally:
+            os.close(handle)
 
     def head(self, relative: str, count: int = 1 << 16) -> bytes:
         """The first bytes of a file, enough to tell what it is."""
@@ -173,23 +210,26 @@ class Tree:
     def _list(self, relative: str) -> Folder:
         folder = Folder()
         if relative.count("/") >= MAX_DEPTH:
-            self.problems.append(Problem("folders_too_deep", "error", relative[:200], {"limit": MAX_DEPTH}))
+            folder.problems.append(Problem("folders_too_deep", "error", relative[:200], {"limit": MAX_DEPTH}))
             return folder
         try:
-            entries = sorted(os.scandir(f"{self.root}/{relative}"), key=lambda entry: entry.name)
+            with os.scandir(f"{self.root}/{relative}") as entries:
+                for entry in entries:
+                    if entry.is_file(follow_symlinks=False):
+                        folder.files.append(entry.name)
+                    elif entry.is_symlink() and not is_junk(entry.name) and not self._stays_inside(entry):
+                        where = f"{relative}/{entry.name}" if relative else entry.name
+                        folder.problems.append(Problem("link_outside", "error", where))
+                    elif entry.is_dir():
+                        folder.folders.append(entry.name)
+                    elif entry.is_file():
+                        folder.files.append(entry.name)
         except OSError as error:
-            self.problems.append(Problem("folder_unreadable", "error", relative, {"reason": error.strerror or str(error)}))
-            return folder
-        for entry in entries:
-            if is_junk(entry.name):
-                continue
-            if entry.is_symlink() and not self._stays_inside(entry):
-                where = f"{relative}/{entry.name}" if relative else entry.name
-                self.problems.append(Problem("link_outside", "error", where))
-            elif entry.is_dir():
-                folder.folders.append(entry.name)
-            elif entry.is_file():
-                folder.files.append(entry.name)
+            folder.problems.append(Problem("folder_unreadable", "error", relative, {"reason": error.strerror or str(error)}))
+            return Folder(problems=folder.problems)
+        folder.files = sorted(name for name in folder.files if not is_junk(name))
+        folder.folders = sorted(name for name in folder.folders if not is_junk(name))
+        folder.problems.sort(key=lambda problem: problem.where)
         return folder
 
     def _stays_inside(self, link: os.DirEntry[str]) -> bool:

@@ -3,26 +3,58 @@
 from __future__ import annotations
 
 import re
+from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from engine.datasets import plain_json
-from engine.datasets.images import is_image
+from engine.datasets.formats import json_head
 from engine.datasets.tree import Tree, split_of
-from engine.types import SPLITS, Problem, UserError
+from engine.types import SPLITS, UserError
 
 ROBOFLOW = "_annotations.coco.json"
 TELLING = re.compile(r"^(_annotations\.coco|instances_.*|annotations?|coco)\.json$", re.IGNORECASE)
-OTHER_TASKS = re.compile(r"^(captions|panoptic|labels|image_info|person_keypoints|stuff)_", re.IGNORECASE)
+OTHER_KINDS = re.compile(r"^(person_keypoints|keypoints|panoptic|stuff|labels|captions|image_info)(?![a-z])", re.IGNORECASE)
+RANKS = ("person_keypoints", "keypoints", "panoptic", "stuff", "labels", "captions", "image_info")
+_SUPER = re.compile(r'"supercategory"\s*:')
+LISTS = frozenset(("images", "annotations", "categories"))
+BESIDES = LISTS | {"info", "licenses", "videos"}
+FOREIGN = frozenset(("shapes", "imagePath", "imageData", "assets", "items", "objects", "item", "tasks", "regions", "_via_img_metadata",
+                     "_via_settings"))
+IMAGE_KEYS = ("id", "file_name", "width", "height", "labeled", "suggested", "mask", "ignore", "tags", "tags_uncertain", "tags_unknown",
+              "group", "video_id")
 MAX_JSON_BYTES = 2 << 30
 MAX_FILES_PER_FOLDER = 50
+MAX_HEADS = 1000
 Key = int | str
+Kind = Literal["objects", "panoptic", "tags", "captions"]
+_NUMBERS = frozenset((int, float))
+
+
+class Annotation(NamedTuple):
+    """What we use of an annotation, a fifth of its size as a dict. `bbox` and the rings of `segmentation` are arrays where they are good numbers."""
+
+    id: Any
+    image_id: Any
+    category_id: Any
+    bbox: Any = None
+    segmentation: Any = None
+    iscrowd: Any = None
+    score: Any = None
+    keypoints: bool = False
+
+    @property
+    def names_a_class_only(self) -> bool:
+        return self.bbox is None and self.segmentation is None and self.category_id is not None
 
 
 @dataclass
 class Document:
-    """One loaded file: its path in the tree, the split that its name tells, and the three lists."""
+    """One loaded file: its path in the tree, the split that its name tells, and the three lists.
+
+    `ids` maps its category ids to our classes. `labeled` False: its images are only listed, nobody has looked at them.
+    """
 
     path: str
     split: str | None
@@ -30,42 +62,103 @@ class Document:
     annotations: list[Any]
     categories: list[Any]
     labeled: bool = True
+    kind: Kind = "objects"
+    keypoints: bool = False
     ids: dict[Key, int] = field(default_factory=dict)
 
 
-def find_documents(tree: Tree) -> list[str]:
-    """The files that hold the annotations: one per split, or one for all."""
+# ---- finding
+
+@dataclass
+class Found:
+    """The documents to read, and those that were left out because others of their split say more."""
+
+    tree: Tree
+    chosen: list[str]
+    left_out: list[str] = field(default_factory=list)
+
+
+def find(root: Path) -> Found:
+    """The documents of a folder; a single json file stands for itself among everything near it."""
+    if root.is_dir():
+        return find_documents(Tree(root))
+    base = root.parent.parent if root.parent.name.lower() == "annotations" else root.parent
+    tree, name = Tree(base), root.relative_to(base).as_posix()
+    return Found(tree, [name] if not _is_foreign(tree.head(name)) else [])
+
+
+def find_documents(tree: Tree) -> Found:
+    """The files that hold the annotations: one per split, or one for all; of several kinds for one split those that say most."""
     candidates: list[str] = []
+    asked = 0
     for folder, listing in tree.walk():
         names = [name for name in listing.files if name.lower().endswith(".json")]
-        if len(names) <= MAX_FILES_PER_FOLDER:
-            candidates += [f"{folder}/{name}" if folder else name for name in names]
-    for wanted in (lambda name: name == ROBOFLOW, lambda name: name.lower().startswith("instances_")):
-        chosen = [path for path in candidates if wanted(path.rpartition("/")[2])]
-        if chosen:
-            return sorted(chosen, key=_split_order)
-    coco = [path for path in candidates if TELLING.match(path.rpartition("/")[2]) or looks_like_coco(tree.head(path))]
-    return sorted((path for path in coco if not OTHER_TASKS.match(path.rpartition("/")[2])), key=_split_order) or coco
+        few = len(names) <= MAX_FILES_PER_FOLDER and asked < MAX_HEADS
+        for name in names:
+            if few or TELLING.match(name) or OTHER_KINDS.match(name):
+                asked += 1
+                path = f"{folder}/{name}" if folder else name
+                head = tree.head(path)
+                if looks_like_coco(head) or (TELLING.match(name) and not _is_foreign(head)):
+                    candidates.append(path)
+    lists = [path for path in candidates if plain_json.kind_of(tree.head(path, 64)).startswith("[")]
+    candidates = [path for path in candidates if path not in lists] or lists
+    chosen = _best(candidates)
+    return Found(tree, sorted(chosen, key=_split_order), [path for path in candidates if path not in chosen])
+
+
+def _best(candidates: list[str]) -> list[str]:
+    """For each split the documents of the best rank; one for all splits counts where none of a split's own is better."""
+    ranks = {path: _rank(path.rpartition("/")[2]) for path in candidates}
+    best: dict[str | None, int] = {}
+    for path, rank in ranks.items():
+        split = _split(path)
+        best[split] = min(rank, best.get(split, rank))
+    for_all = best.pop(None, len(RANKS) + 9)
+    if for_all > min(best.values(), default=for_all):
+        return [path for path, rank in ranks.items() if rank == best.get(_split(path) or "")]
+    return [path for path, rank in ranks.items() if rank == (for_all if _split(path) is None else best[_split(path)]) and rank <= max(for_all, 2)]
+
+
+def _rank(name: str) -> int:
+    """Roboflow's own name, COCO's own, any other, then the other kinds of COCO files in the order of what they say."""
+    other = OTHER_KINDS.match(name)
+    if other:
+        return 3 + RANKS.index(other.group(1).lower())
+    return 0 if name == ROBOFLOW else 1 if name.lower().startswith("instances_") else 2
+
+
+def _split(path: str) -> str | None:
+    return split_of(*path.removesuffix(".json").split("/"))
 
 
 def _split_order(path: str) -> tuple[int, str]:
-    split = split_of(*path.removesuffix(".json").split("/"))
+    split = _split(path)
     return SPLITS.index(split) if split else len(SPLITS), path
 
 
 def looks_like_coco(head: bytes) -> bool:
-    """From the first bytes: an object with the three lists, or an array of detection results (told apart when it is read)."""
+    """From the first bytes: an object with COCO's own lists, or a list of results (told apart when it is read)."""
+    opening, keys = json_head.outer_keys(head)
     text = plain_json.kind_of(head)
-    if text.startswith("["):
-        return '"image_id"' in text and ('"bbox"' in text or '"segmentation"' in text)
-    return text.startswith("{") and ('"images"' in text or ('"annotations"' in text and '"image_id"' in text)
-                                     or ('"categories"' in text and '"supercategory"' in text))
+    if opening == "[":
+        return "image_id" in keys and bool({"bbox", "segmentation", "keypoints", "caption"} & keys)
+    return ("images" in keys and (len(keys & BESIDES) > 1 or '"file_name"' in text)) or ("annotations" in keys and '"image_id"' in text) \
+        or ("categories" in keys and bool(_SUPER.search(text)))
 
+
+def _is_foreign(head: bytes) -> bool:
+    """Whether a file that is called like a COCO document, or that somebody points at, is clearly one of another tool."""
+    opening, keys = json_head.outer_keys(head)
+    return bool(keys) and ("image_id" not in keys if opening == "[" else not keys & LISTS and bool(keys & FOREIGN))
+
+
+# ---- loading
 
 def load(tree: Tree, path: str) -> Document:
     """Raises UserError with the file and, where the parser knows it, line and column."""
-    content = plain_json.parse(tree.read(path, MAX_JSON_BYTES), path)
-    if isinstance(content, list) and content and isinstance(content[0], dict) and "image_id" in content[0]:
+    content = plain_json.parse(tree.read(path, MAX_JSON_BYTES), path, compact)
+    if isinstance(content, list) and content and isinstance(content[0], Annotation):
         raise UserError("coco_results", name=path)
     if not isinstance(content, dict):
         raise UserError("coco_not_a_dataset", name=path, found=type(content).__name__)
@@ -75,111 +168,64 @@ def load(tree: Tree, path: str) -> Document:
         if not isinstance(value, list) and (key == "images" or value is not None):
             raise UserError("coco_not_a_dataset", name=path, found=f"{key}: {type(value).__name__}")
         lists[key] = value or []
-    split = split_of(*path.removesuffix(".json").split("/"))
-    labeled = content.get("annotations") is not None
-    return Document(path, split, lists["images"], lists["annotations"], lists["categories"], labeled)
+    entries = lists["annotations"]
+    labeled = content.get("annotations") is not None and (bool(entries) or not path.rpartition("/")[2].lower().startswith("image_info"))
+    document = Document(path, _split(path), lists["images"], entries, lists["categories"], labeled, _kind_of(entries))
+    document.keypoints = any(isinstance(entry, Annotation) and entry.keypoints for entry in entries)
+    if document.kind == "captions":
+        document.annotations, document.labeled = [], False
+    return document
+
+
+def _kind_of(entries: list[Any]) -> Kind:
+    """Told by what the annotations hold, not by the file's name."""
+    if entries and all(isinstance(entry, dict) and "segments_info" in entry for entry in entries):
+        return "panoptic"
+    if entries and all(isinstance(entry, dict) and "caption" in entry for entry in entries):
+        return "captions"
+    return "tags" if entries and all(isinstance(entry, Annotation) and entry.names_a_class_only for entry in entries) else "objects"
+
+
+def compact(entry: dict[str, Any]) -> Any:
+    """Applied to every object while a document is read, so that a large one fits into memory: annotations and images shrink to what we use."""
+    if "image_id" in entry and ("category_id" in entry or "file_name" not in entry) and "segments_info" not in entry and "caption" not in entry:
+        get = entry.get
+        return Annotation(get("id"), entry["image_id"], get("category_id"), packed(get("bbox")), _outlines(get("segmentation")), get("iscrowd"),
+                          get("score"), bool(get("keypoints")))
+    if "file_name" in entry and "segments_info" not in entry:
+        return {key: entry[key] for key in IMAGE_KEYS if key in entry}
+    return entry
+
+
+def packed(values: Any) -> Any:
+    """A list of numbers as an array of doubles; anything else as it is."""
+    if type(values) is list and values and _NUMBERS.issuperset(map(type, values)):
+        try:
+            return array("d", values)
+        except OverflowError:
+            return values
+    return values
+
+
+def _outlines(value: Any) -> Any:
+    if type(value) is list and value:
+        return [packed(part) for part in value] if type(value[0]) is list else packed(value)
+    return value
+
+
+def annotation_of(entry: Any) -> Annotation | None:
+    """An entry of the list of annotations; None when it is none."""
+    if isinstance(entry, Annotation):
+        return entry
+    return Annotation(entry.get("id"), entry.get("image_id"), entry.get("category_id")) if isinstance(entry, dict) else None
 
 
 def key_of(value: Any) -> Key | None:
     """An id that compares: 1, 1.0 and "1" are the same; None for what cannot be an id."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if type(value) is int:
+        return value
+    if isinstance(value, bool) or not isinstance(value, float | str):
         return None
     if isinstance(value, float):
         return int(value) if value.is_integer() else None
-    if isinstance(value, str):
-        return int(value) if len(value) < 19 and value.isdecimal() and str(int(value)) == value else value[:200]
-    return value
-
-
-# ---- categories
-
-def unite_categories(documents: list[Document]) -> tuple[tuple[str, ...], list[Problem]]:
-    """Our classes: all names in order of their ids, each once. Fills every document's `ids` (its id -> ours)."""
-    problems: list[Problem] = []
-    tables = [_table(document, problems) for document in documents]
-    used = [{key for key in map(_category_of, document.annotations) if key is not None} for document in documents]
-    dummies = {name for table, busy in zip(tables, used, strict=True) for key, (name, top) in table.items()
-               if key == 0 and top == "none" and len(table) > 1 and key not in busy}
-    own: dict[str, int] = {}
-    for document, table, busy in zip(documents, tables, used, strict=True):
-        seen: set[str] = set()
-        for key, (name, top) in table.items():
-            if key == 0 and top == "none" and name in dummies and not any(0 in ids for ids in used):
-                problems.append(Problem("coco_dummy_category", "note", document.path, {"name": name}))
-                continue
-            if name in seen:
-                problems.append(Problem("class_name_twice", "warning", document.path, {"name": name}))
-            seen.add(name)
-            document.ids[key] = own.setdefault(name, len(own))
-        if not document.categories and busy:
-            problems.append(Problem("coco_no_categories", "warning", document.path, {"count": len(busy)}))
-            for key in sorted(busy, key=lambda key: (isinstance(key, str), key)):
-                document.ids[key] = own.setdefault(_clean(f"class {key}"), len(own))
-    return tuple(own), problems
-
-
-def _category_of(annotation: Any) -> Key | None:
-    return key_of(annotation.get("category_id")) if isinstance(annotation, dict) else None
-
-
-def _table(document: Document, problems: list[Problem]) -> dict[Key, tuple[str, str]]:
-    """id -> (name, supercategory), in the order of the ids where they are numbers."""
-    table: dict[Key, tuple[str, str]] = {}
-    for position, entry in enumerate(document.categories):
-        key = key_of(entry.get("id")) if isinstance(entry, dict) else None
-        if key is None or key in table:
-            problems.append(Problem("coco_bad_category", "error", document.path, {"position": position + 1}))
-            continue
-        name = entry.get("name")
-        text = _clean(name) if isinstance(name, str | int | float) else ""
-        table[key] = text or _clean(f"class {key}"), str(entry.get("supercategory"))
-    return dict(sorted(table.items())) if all(isinstance(key, int) for key in table) else table
-
-
-def _clean(name: Any) -> str:
-    return "".join(char if char.isprintable() else " " for char in str(name)).strip()
-
-
-# ---- image files
-
-class ImageFinder:
-    """Looks up the files that documents name: beside the document, else wherever in the tree the name fits best."""
-
-    def __init__(self, tree: Tree) -> None:
-        self.tree = tree
-        self._last: dict[str, str] = {}
-        self._by_name: dict[str, list[str]] | None = None
-
-    def find(self, document: Document, name: str) -> str | None:
-        """`name` is already clean and relative."""
-        beside = document.path.rpartition("/")[0]
-        for folder in dict.fromkeys((self._last.get(document.path, beside), beside)):
-            found = self.tree.find(f"{folder}/{name}" if folder else name)
-            if found is not None:
-                return found
-        matches = self._named(name.rpartition("/")[2])
-        fitting = [path for path in matches if path.endswith(f"/{name}") or path == name] or matches
-        fitting = [path for path in fitting if split_of(*path.split("/")[:-1]) == document.split] or fitting
-        if not fitting or (len(fitting) > 1 and not fitting[0].endswith(f"/{name}")):
-            return None
-        if fitting[0].endswith(f"/{name}"):
-            self._last[document.path] = fitting[0][:-len(name) - 1]
-        return fitting[0]
-
-    def _named(self, name: str) -> list[str]:
-        if self._by_name is None:
-            self._by_name = {}
-            for folder, listing in self.tree.walk():
-                for file in listing.files:
-                    if is_image(file):
-                        self._by_name.setdefault(file, []).append(f"{folder}/{file}" if folder else file)
-        return self._by_name.get(name, [])
-
-
-def root_of(root: Path) -> tuple[Tree, list[str]]:
-    """The tree and the documents in it; a single json file stands for itself among everything near it."""
-    if not root.is_file():
-        tree = Tree(root)
-        return tree, find_documents(tree)
-    base = root.parent.parent if root.parent.name.lower() == "annotations" else root.parent
-    return Tree(base), [root.relative_to(base).as_posix()]
+    return int(value) if len(value) < 19 and value.isdecimal() and str(int(value)) == value else value[:200]

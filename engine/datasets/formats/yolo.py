@@ -6,19 +6,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from engine.datasets.faults import problem_of
-from engine.datasets.formats import Format, ImagePolicy
+from engine.datasets.formats import Format
+from engine.datasets.formats.yolo_kinds import MAX_PEEKED, Pair, kind_of
 from engine.datasets.formats.yolo_layout import MAX_CLASSES, NAME_FILES, Group, Layout, find_config, label_folders, survey
-from engine.datasets.formats.yolo_lines import BOX, MAX_LABEL_BYTES, LabelRule, lines_of, parse
+from engine.datasets.formats.yolo_lines import BOX, MAX_LABEL_BYTES, LabelRule, parse
+from engine.datasets.formats.yolo_writing import write
 from engine.datasets.images import size_of
-from engine.datasets.placing import Placer
-from engine.datasets.tree import Tree, split_of
-from engine.types import Instances, Polygons, Problem, Reading, Sample, UserError
-
-MAX_PEEKED = 50
-
+from engine.datasets.tree import Tree
+from engine.types import Instances, Problem, Reading, Sample, UserError
 
 # ---- recognising
 
@@ -63,6 +59,7 @@ class _Labels:
     tree: Tree
     used: dict[str, set[str]] = field(default_factory=dict)
     places: dict[str, list[str]] = field(default_factory=dict)
+    shared: list[str] = field(default_factory=list)
 
     def of(self, folder: str, image: str) -> str | None:
         if folder not in self.places:
@@ -71,16 +68,20 @@ class _Labels:
         for place in self.places[folder]:
             found = self.tree.folder(place).file(name)
             if found is not None:
-                self.used.setdefault(place, set()).add(found)
-                return f"{place}/{found}" if place else found
+                path = f"{place}/{found}" if place else found
+                used = self.used.setdefault(place, set())
+                self.shared += [path] if found in used else []
+                used.add(found)
+                return path
         return None
 
-    def files(self, groups: Iterable[Group]) -> Iterator[str]:
+    def pairs(self, groups: Iterable[Group]) -> Iterator[Pair]:
+        """(image, its label file), of the images that have one."""
         for group in groups:
             for image in group.names or self.tree.folder(group.folder).images():
                 found = self.of(group.folder, image)
                 if found is not None:
-                    yield found
+                    yield f"{group.folder}/{image}" if group.folder else image, found
 
     def orphans(self) -> Iterator[Problem]:
         """Label files without an image, in every folder that holds labels."""
@@ -100,8 +101,9 @@ def read(root: Path) -> Reading:
     """Raises UserError when data.yaml cannot be understood; anything less is a Problem in the stream."""
     layout = survey(root)
     ids, classes = _classes(layout)
-    rule = LabelRule(ids, layout.keypoints)
-    return Reading(classes, _items(layout, rule), _task(layout))
+    kind = kind_of(layout, lambda: _Labels(layout.tree).pairs(layout.groups))
+    rule = LabelRule(ids, keypoints=kind == "keypoints", oriented=kind == "oriented")
+    return Reading(classes, _items(layout, rule), "instance" if kind == "outlines" else "detect")
 
 
 def _classes(layout: Layout) -> tuple[dict[int, int], tuple[str, ...]]:
@@ -138,24 +140,12 @@ def _clean(name: str) -> str:
 def _used_ids(layout: Layout) -> set[int]:
     """The class ids that occur in the label files; only asked for when nobody named the classes."""
     used: set[int] = set()
-    for path in _Labels(layout.tree).files(layout.groups):
+    for _, path in _Labels(layout.tree).pairs(layout.groups):
         for line in layout.tree.head(path, MAX_LABEL_BYTES).splitlines():
             first = line.split(None, 1)[:1]
             if first and _is_number(first[0]) and 0 <= float(first[0]) < MAX_CLASSES:
                 used.add(int(float(first[0])))
     return used
-
-
-def _task(layout: Layout) -> str:
-    """"instance" when most lines of the first label files are outlines."""
-    outlines = boxes = 0
-    for number, path in enumerate(_Labels(layout.tree).files(layout.groups)):
-        if number >= MAX_PEEKED:
-            break
-        counts = [len(line.split()) for line in layout.tree.head(path).splitlines()]
-        outlines += sum(count >= 7 and count % 2 == 1 for count in counts)
-        boxes += sum(count in (BOX, BOX + 1) for count in counts)
-    return "instance" if outlines > boxes and not layout.keypoints else "detect"
 
 
 def _items(layout: Layout, rule: LabelRule) -> Iterator[Sample | Problem]:
@@ -179,8 +169,12 @@ def _items(layout: Layout, rule: LabelRule) -> Iterator[Sample | Problem]:
             yield Sample(Path(tree.root, name), size, known, group.split, None, name)
     if unlabeled:
         yield Problem("images_without_labels", "note", ".", {"count": unlabeled})
-    if layout.keypoints:
-        yield Problem("keypoints_left_out", "note", layout.config)
+    if rule.keypoints:
+        yield Problem("keypoints_left_out", "note", layout.config or ".")
+    if rule.oriented:
+        yield Problem("yolo_oriented_boxes", "note", layout.config or ".")
+    if labels.shared:
+        yield Problem("label_shared", "warning", labels.shared[0], {"count": len(labels.shared)})
     yield from labels.orphans()
     yield from tree.problems
 
@@ -194,37 +188,6 @@ def _read_labels(tree: Tree, path: str | None, size: tuple[int, int], rule: Labe
         return None, [problem_of(error, path)]
     except OSError as error:
         return None, [Problem("file_unreadable", "error", path, {"reason": error.strerror or str(error)})]
-
-
-# ---- writing
-
-def write(classes: tuple[str, ...], samples: Iterable[Sample], root: Path, images: ImagePolicy) -> Iterator[Problem]:
-    """`{split}/images`, `{split}/labels` and a data.yaml of relative paths. Images without labels get no label file."""
-    placer = Placer(root, images)
-    splits: set[str] = set()
-    for sample in samples:
-        split = split_of(sample.split or "") or "train"
-        if split not in splits:
-            splits.add(split)
-            (root / split / "labels").mkdir(parents=True)
-        file_name = yield from placer.place(sample, f"{split}/images")
-        if sample.labels is None or file_name is None:
-            continue
-        if not isinstance(sample.labels, Instances):
-            yield Problem("labels_not_objects", "error", sample.name or sample.image.name, {"format": "yolo"})
-            continue
-        lines, crowds = lines_of(sample.labels, sample.size)
-        if crowds:
-            yield Problem("crowd_left_out", "warning", sample.name or sample.image.name, {"count": crowds})
-        if sample.labels.shapes and any(isinstance(s, Polygons) and (s.holes or len(s.rings) > 1) for s in sample.labels.shapes):
-            yield Problem("outline_joined", "note", sample.name or sample.image.name)
-        text = "".join(f"{line}\n" for line in lines)
-        with open(root / split / "labels" / f"{file_name.rpartition('.')[0]}.txt", "w", encoding="utf-8") as file:  # noqa: PTH123
-            file.write(text)
-    keys = {"train": "train", "valid": "val", "test": "test"}
-    config = {"path": ".", **{key: f"{split}/images" for split, key in keys.items() if split in splits},
-              "nc": len(classes), "names": dict(enumerate(classes))}
-    (root / "data.yaml").write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
 
 
 FORMATS = (Format("yolo", detects, read, write, files=(".yaml", ".yml"), tasks=("detect", "instance")),)

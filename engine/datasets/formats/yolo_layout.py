@@ -20,6 +20,7 @@ SPLIT_KEYS = {"train": "train", "val": "valid", "valid": "valid", "validation": 
 NAME_FILES = ("classes.txt", "obj.names", "names.txt", "labels.txt", "class_names.txt", "_darknet.labels", "predefined_classes.txt")
 IMAGE_FOLDERS = frozenset(("images", "image", "imgs", "img", "jpegimages"))
 _CONFIG = re.compile(rb"^\s*['\"]?(names|train)['\"]?\s*:", re.MULTILINE)
+_DARKNET = re.compile(rb"^\s*(classes|train|valid|names|backup)\s*=", re.MULTILINE)
 LABEL_FOLDERS = ("labels", "label", "Labels", "txt", "annotations")
 
 
@@ -42,6 +43,7 @@ class Layout:
     groups: list[Group] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     keypoints: bool = False
+    task: str = ""
     config: str = ""
 
 
@@ -51,17 +53,19 @@ def survey(root: Path) -> Layout:
     layout = Layout(tree)
     config = _configuration(layout, root.name if root.is_file() else None)
     layout.keypoints = "kpt_shape" in config
+    layout.task = str(config.get("task", "")).strip().lower()
     _read_names(layout, config)
     entries = {split: _texts(config[key]) for key, split in SPLIT_KEYS.items() if config.get(key)}
     base = normal(str(config.get("path", "")), "") or ""
     resolver = _Resolver(layout, base if tree.has_folder(base) else "")
     for split, texts in entries.items():
-        for text in texts[:1000]:
+        for text in texts:
             resolver.add(split, text)
     if not layout.groups:
         layout.groups = list(_discovered(tree))
     elif "test" not in entries or "valid" not in entries:
         resolver.add_unlisted({"valid", "test"} - set(entries))
+    layout.groups = list(_without_repeats(layout))
     return layout
 
 
@@ -71,7 +75,7 @@ def find_config(tree: Tree) -> str | None:
     for name in sorted(yamls, key=lambda name: (name.lower() not in ("data.yaml", "data.yml", "dataset.yaml"), name)):
         if name.lower() in ("data.yaml", "data.yml") or _CONFIG.search(tree.head(name)):
             return name
-    return next((name for name in tree.folder("").files if name.lower().endswith(".data")), None)
+    return next((name for name in tree.folder("").files if name.lower().endswith(".data") and _DARKNET.search(tree.head(name, 4096))), None)
 
 
 def _configuration(layout: Layout, name: str | None) -> dict[str, Any]:
@@ -224,6 +228,23 @@ class _Resolver:
                 self.layout.groups.append(group)
                 values = {"split": group.split, "folder": group.folder}
                 self.layout.problems.append(Problem("yaml_split_unlisted", "note", self.layout.config, values))
+
+
+def _without_repeats(layout: Layout) -> Iterator[Group]:
+    """Every image once, in the first split that names it; what is left out is told."""
+    taken: dict[str, dict[str, str | None]] = {}
+    for group in layout.groups:
+        here = taken.setdefault(group.folder, {})
+        images = group.names or tuple(layout.tree.folder(group.folder).images())
+        fresh = tuple(name for name in images if name not in here) if here else images
+        if len(fresh) < len(images):
+            first = next(here[name] for name in images if name in here)
+            if first != group.split:
+                values = {"count": len(images) - len(fresh), "first": first or "-", "split": group.split or "-"}
+                layout.problems.append(Problem("yolo_images_twice", "warning", group.folder or ".", values))
+        if fresh:
+            here.update(dict.fromkeys(fresh, group.split))
+            yield group if fresh == images else Group(group.split, group.folder, fresh)
 
 
 def _without_split(folder: str) -> tuple[str, ...]:

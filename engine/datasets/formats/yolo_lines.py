@@ -1,4 +1,8 @@
-"""One YOLO label file: lines of `class x y w h` or `class x1 y1 x2 y2 ...`, relative to the image, to pixels and back."""
+"""One YOLO label file: lines of `class x y w h` or `class x1 y1 x2 y2 ...`, relative to the image, to pixels.
+
+Boxes and outlines may share a file. Other readers take every line of such a file for an outline, so a box among outlines is written as its
+corners with the first one doubled: an outline to them, and here a box again.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from engine.datasets.outlines import as_polygons, joined
 from engine.types import Instances, Polygons, Problem, Shape
 
 MAX_LABEL_BYTES = 16 << 20
@@ -17,15 +20,19 @@ MAX_PROBLEMS_PER_FILE = 20
 MIN_SIDE = 0.01  # pixels; anything thinner has no area
 EPSILON = 1e-3  # pixels
 SLACK = 1.0  # pixels by which rounding may carry a box over the border without a word
-BOX, BOX_AND_SCORE = 5, 6  # fields of a line
+BOX, BOX_AND_SCORE, ORIENTED, CORNERED = 5, 6, 9, 11  # fields of a line
 
 
 @dataclass(frozen=True)
 class LabelRule:
-    """How to understand the files of one data set: `ids` maps the ids in the files to our own 0..C-1."""
+    """How to understand the files of one data set: `ids` maps the ids in the files to our own 0..C-1.
+
+    `keypoints`: what follows a box are points. `oriented`: four points are a turned box, of which the upright box is kept.
+    """
 
     ids: dict[int, int]
     keypoints: bool = False
+    oriented: bool = False
 
     @property
     def allowed(self) -> str:
@@ -87,17 +94,21 @@ def parse(data: bytes, where: str, size: tuple[int, int], rule: LabelRule) -> tu
 
 def _plain(lines: list[bytes], size: tuple[int, int], ids: dict[int, int]) -> Instances | None:
     """The usual file: different lines of five good numbers, read without ceremony. None as soon as one needs a closer look."""
-    width, height = size
+    width, height = float(size[0]), float(size[1])
     boxes, classes = [], []
     try:
         for line in lines:
             number, x, y, w, h = map(float, line.split())
-            right, bottom = (x + w / 2) * width, (y + h / 2) * height
-            left, top = right - w * width, bottom - h * height
-            if not (-EPSILON < left < right - MIN_SIDE and -EPSILON < top < bottom - MIN_SIDE
-                    and right < width + EPSILON and bottom < height + EPSILON):
+            w, h = w * width, h * height
+            left, top = x * width - w / 2, y * height - h / 2
+            right, bottom = left + w, top + h
+            if left < 0 or top < 0 or right > width or bottom > height:
+                if left < -EPSILON or top < -EPSILON or right > width + EPSILON or bottom > height + EPSILON:
+                    return None
+                left, top, right, bottom = max(left, 0.0), max(top, 0.0), min(right, width), min(bottom, height)
+            if not (left < right - MIN_SIDE and top < bottom - MIN_SIDE):
                 return None
-            boxes.append((max(left, 0.0), max(top, 0.0), min(right, width), min(bottom, height)))
+            boxes.append((left, top, right, bottom))
             classes.append(ids[number])  # type: ignore[index]  # a whole float finds the integer
     except (ValueError, KeyError):
         return None
@@ -196,10 +207,17 @@ def _read_polygon(found: _Lines, number: int, own: int, values: list[float]) -> 
     if low < -0.01 or high > 1.01:
         found.fault("polygon_clipped", number, "warning")
     ring = np.clip(points, 0, 1) * (width, height)
-    left, top = ring.min(0)
-    right, bottom = ring.max(0)
-    found.outlined = True
-    _add(found, number, own, (float(left), float(top), float(right), float(bottom)), Polygons((ring,)))
+    left, top = ring.min(0).tolist()
+    right, bottom = ring.max(0).tolist()
+    is_box = (found.rule.oriented and len(values) == ORIENTED - 1) or (len(values) == CORNERED - 1 and _is_doubled(values))
+    found.outlined |= not is_box
+    _add(found, number, own, (left, top, right, bottom), None if is_box else Polygons((ring,)))
+
+
+def _is_doubled(values: list[float]) -> bool:
+    """Whether five points are an upright rectangle whose first corner stands twice."""
+    left, top, left2, top2, right, top3, right2, bottom, left3, bottom2 = values
+    return left == left2 == left3 and top == top2 == top3 and right == right2 and bottom == bottom2
 
 
 def _add(found: _Lines, number: int, own: int, box: tuple[float, float, float, float], shape: Shape) -> None:
@@ -232,24 +250,3 @@ def _shown(fields: list[bytes]) -> str:
 
 def _box_text(left: float, top: float, right: float, bottom: float) -> str:
     return f"{left:.1f},{top:.1f},{right:.1f},{bottom:.1f}"
-
-
-# ---- writing
-
-def lines_of(labels: Instances, size: tuple[int, int]) -> tuple[list[str], int]:
-    """(label lines, crowd objects left out). An image with any outline gets outlines only, since readers refuse a mixture."""
-    width, height = size
-    lines, crowds = [], 0
-    outlined = labels.shapes is not None and any(shape is not None for shape in labels.shapes)
-    for index, (box, class_id) in enumerate(zip(labels.boxes.tolist(), labels.classes.tolist(), strict=True)):
-        if labels.crowd is not None and labels.crowd[index]:
-            crowds += 1
-        elif outlined:
-            shape = labels.shapes[index] if labels.shapes else None
-            ring = joined(as_polygons(shape, box)) / (width, height)
-            lines.append(f"{class_id} " + " ".join(f"{value:.7f}" for value in ring.ravel().clip(0, 1).tolist()))
-        else:
-            x1, y1, x2, y2 = box
-            lines.append(f"{class_id} {(x1 + x2) / 2 / width:.7f} {(y1 + y2) / 2 / height:.7f} "
-                         f"{(x2 - x1) / width:.7f} {(y2 - y1) / height:.7f}")
-    return lines, crowds

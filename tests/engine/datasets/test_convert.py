@@ -56,6 +56,18 @@ def test_the_cones_convert_with_every_box_and_the_oracle_agrees(reference, tmp_p
         assert all((tmp_path / "out" / split / image["file_name"]).is_file() for image in loaded.imgs.values())
 
 
+@pytest.mark.parametrize("name", ["det_cones_yolo", "inst_facade_coco", "inst_brain_tumor_coco"])
+@pytest.mark.parametrize(("to", "labels"), [("coco", "*.json"), ("yolo", "*.txt")])
+def test_a_second_trip_changes_not_a_single_character(reference, tmp_path, name, to, labels):
+    convert(reference / "data" / name, tmp_path / "first", to=to, images="link")
+    convert(tmp_path / "first", tmp_path / "second", to=to, images="link")
+    written = {path.relative_to(tmp_path / "first"): path for path in (tmp_path / "first").rglob(labels)}
+    assert written
+    assert {path.relative_to(tmp_path / "second") for path in (tmp_path / "second").rglob(labels)} == set(written)
+    different = [path.name for relative, path in written.items() if path.read_bytes() != (tmp_path / "second" / relative).read_bytes()]
+    assert different == []
+
+
 def test_the_facades_survive_a_trip_through_yolo_and_back(reference, tmp_path):
     convert(reference / "data/inst_facade_coco", tmp_path / "yolo", to="yolo")
     summary = convert(tmp_path / "yolo", tmp_path / "coco", to="coco")

@@ -69,6 +69,7 @@ def test_a_mask_becomes_outlines_that_cover_it():
 
 def test_an_object_without_outline_is_its_box():
     assert outlines.as_polygons(None, (1, 2, 5, 9)).rings[0].tolist() == [[1, 2], [5, 2], [5, 9], [1, 9]]
+    assert outlines.as_polygons(Polygons(()), (1, 2, 5, 9)).rings[0].tolist() == [[1, 2], [5, 2], [5, 9], [1, 9]]
     assert outlines.area_of(None, (1, 2, 5, 9)) == 28
     assert outlines.box_of(Polygons((SQUARE, SQUARE + 5))) == (2, 2, 15, 13)
     assert isinstance(outlines.rle_of_mask(np.zeros((3, 4), bool)), RLE)

@@ -92,3 +92,11 @@ def test_what_is_not_there_or_not_a_data_set_is_said(tmp_path):
             pass
         assert caught.value.key == key
         assert path.name in str(caught.value)
+
+
+def test_the_images_alone_can_be_asked_for_whatever_lies_beside_them(tmp_path, picture):
+    picture(tmp_path / "a.png")
+    (tmp_path / "measurements.csv").write_text("day,rain\n1,2\n")
+    with pytest.raises(UserError):
+        recognise(tmp_path)
+    assert recognise(tmp_path, "images")[0].name == "images"

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from engine.datasets.tree import Tree, normal, safe_name, split_of
+from engine.datasets.tree import Tree, normal, safe_name, shared_listings, split_of
 from engine.types import UserError
 
 
@@ -69,3 +69,31 @@ def test_a_file_may_not_be_larger_than_its_reader_wants(tmp_path):
     assert caught.value.key == "file_too_large"
     with pytest.raises(UserError):
         Tree(tmp_path / "absent")
+
+
+def test_trees_of_one_root_share_their_listings_only_where_they_are_told_to(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/x.png").write_bytes(b"")
+    (tmp_path / "a/out").symlink_to("/etc")
+    listed = []
+    monkeypatch.setattr(Tree, "_list", lambda self, relative, real=Tree._list: (listed.append(relative), real(self, relative))[1])
+    with shared_listings():
+        for _ in range(3):
+            tree = Tree(tmp_path)
+            assert tree.find("a/x.png") == "a/x.png"
+            assert [problem.code for problem in tree.problems] == ["link_outside"]
+        assert Tree(tmp_path).problems == []
+    assert listed == ["", "a"]
+    (tmp_path / "a/y.png").write_bytes(b"")
+    assert Tree(tmp_path).find("a/y.png")
+    with shared_listings():
+        assert Tree(tmp_path).find("a/y.png")
+
+
+def test_files_of_any_length_are_read_whole(tmp_path):
+    for length in (0, 1, 65_535, 65_536, 65_537, 300_000):
+        (tmp_path / "x.txt").write_bytes(b"a\r\n" * (length // 3) + b"b" * (length % 3))
+        assert len(Tree(tmp_path).read("x.txt", 1 << 20)) == length
+    with pytest.raises(UserError) as caught:
+        Tree(tmp_path).read("x.txt", 1000)
+    assert caught.value.key == "file_too_large"

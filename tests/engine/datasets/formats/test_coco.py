@@ -4,11 +4,11 @@ import math
 import numpy as np
 import pytest
 from pycocotools import mask as oracle
-from pycocotools.coco import COCO
 
+from engine.datasets.convert import convert
 from engine.datasets.formats import formats
 from engine.datasets.outlines import mask_of
-from engine.types import RLE, Instances, Polygons, Problem, Sample, SemanticMask, Tags, UserError
+from engine.types import RLE, Polygons, Problem, Sample, UserError
 
 
 def read(root):
@@ -167,44 +167,6 @@ def test_images_are_found_where_they_lie_and_never_fetched(coco_folder, change):
     assert sorted(read(coco_folder(change))[1]) == ["images/a.png", "images/b.png"]
 
 
-def split_document(content, picture, path, images):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for image in ("a.png", "b.png"):
-        picture(images / image)
-    path.write_text(json.dumps(content))
-
-
-@pytest.mark.parametrize("layout", ["{split}/_annotations.coco.json|{split}", "annotations/instances_{split}2017.json|{split}2017",
-                                    "annotations/instances_{split}.json|images/{split}", "{split}.json|{split}"])
-def test_every_split_layout_is_read_and_categories_are_united_by_name(tmp_path, picture, coco_content, layout):
-    document, images = layout.split("|")
-    for split in ("train", "val"):
-        content = coco_content()
-        if split == "val":
-            content["categories"] = [{"id": 1, "name": "dog"}, {"id": 7, "name": "bird"}]
-        split_document(content, picture, tmp_path / document.format(split=split), tmp_path / images.format(split=split))
-    reading, samples, problems = read(tmp_path)
-    assert reading.classes == ("cat", "dog", "bird")
-    assert problems == []
-    assert {sample.split: sample.labels.classes.tolist() for name, sample in samples.items() if name.endswith("a.png")} == {"train": [0, 1],
-        "valid": [1, 2]}
-    assert all(images.format(split="train") in name for name, sample in samples.items() if sample.split == "train")
-
-
-def test_a_single_document_stands_for_itself_alone(tmp_path, picture, coco_content):
-    for split in ("train", "val"):
-        split_document(coco_content(), picture, tmp_path / f"annotations/instances_{split}.json", tmp_path / f"images/{split}")
-    _, samples, _ = read(tmp_path / "annotations/instances_val.json")
-    assert {sample.split for sample in samples.values()} == {"valid"}
-    assert len(samples) == 2
-
-
-def test_captions_and_keypoints_do_not_stand_in_the_way_of_instances(reference):
-    reading, samples, problems = read(reference / "data/formats/annotations/datumaro_coco_dataset/coco")
-    assert reading.classes == ("a", "b", "c")
-    assert (len(samples), sum(len(sample.labels) for sample in samples.values()), problems) == (2, 3, [])
-
-
 def test_the_facades_are_all_there_without_the_false_category(reference):
     reading, samples, problems = read(reference / "data/inst_facade_coco")
     assert len(reading.classes) == 10
@@ -213,74 +175,52 @@ def test_the_facades_are_all_there_without_the_false_category(reference):
     assert set(codes(problems)) == {"coco_dummy_category"}
 
 
-def test_annotations_without_pictures_say_which_are_missing(reference):
-    _, samples, problems = read(reference / "data/formats/annotations/cvat_coco_json_only")
+def test_annotations_without_pictures_say_which_are_missing(reference, tmp_path):
+    root = reference / "data/formats/annotations/cvat_coco_json_only"
+    _, samples, problems = read(root)
     assert samples == {}
-    assert set(codes(problems)) == {"image_missing"}
+    assert codes(problems) == ["image_missing"] * 6
+    assert problems[1].where == "12Volt_041.jpg"
+    with pytest.raises(UserError) as caught:
+        convert(root, tmp_path / "out", to="yolo")
+    assert caught.value.key == "dataset_without_images"
+    assert not (tmp_path / "out").exists()
 
 
-# ---- writing
-
-def write(samples, out, classes=("cat", "dog"), images="none"):
-    problems = list(formats.get("coco").write(classes, samples, out, images))
-    return problems, {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(out.rglob("*.json"))}
-
-
-def test_ids_are_as_promised_and_the_oracle_loads_it(tmp_path, picture):
-    samples = [Sample(picture(tmp_path / f"in/{number}.png", seed=number), (64, 48), Instances([[1, 2, 11, 22], [0, 0, 64, 48]], [1, 0]), split,
-        name=f"{number}.png")
-               for number, split in enumerate(["train", "val", None, "test"])]
-    problems, documents = write(samples, tmp_path / "out", images="copy")
-    assert problems == []
-    assert sorted(documents) == ["test", "train", "valid"]
-    train = documents["train"]
-    assert [entry["id"] for entry in train["categories"]] == [0, 1]
-    assert [entry["id"] for entry in train["images"]] == [1, 2]
-    assert [(entry["id"], entry["image_id"], entry["category_id"]) for entry in train["annotations"]] == [(1, 1, 1), (2, 1, 0), (3, 2, 1), (4, 2, 0)]
-    assert train["annotations"][0] == {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 20], "area": 200, "iscrowd": 0,
-        "segmentation": []}
-    loaded = COCO(str(tmp_path / "out/train/_annotations.coco.json"))
-    assert (len(loaded.imgs), len(loaded.anns), len(loaded.cats)) == (2, 4, 2)
-    assert all((tmp_path / "out/train" / entry["file_name"]).is_file() for entry in train["images"])
+def test_sparse_ids_run_lengths_and_crowds_of_the_facades(reference):
+    reading, samples, problems = read(reference / "data/formats/annotations/derived_coco_rle_iscrowd")
+    originals = {item.image.name: item for item in formats.get("coco").read(reference / "data/inst_facade_coco").items if isinstance(item, Sample)}
+    assert (reading.task, problems) == ("instance", [])
+    kinds = set()
+    for sample in samples.values():
+        assert len(sample.labels) == len(originals[sample.image.name].labels)
+        kinds |= {(type(shape), bool(crowd)) for shape, crowd in zip(sample.labels.shapes, sample.labels.crowd, strict=True)} \
+            if sample.labels.crowd is not None else set()
+    assert kinds == {(RLE, True), (RLE, False), (Polygons, False)}
 
 
-def test_unlabeled_is_not_background(tmp_path, picture):
-    samples = [Sample(picture(tmp_path / f"{number}.png"), (64, 48), labels, name=f"{number}.png") for number, labels in enumerate([None,
-        Instances.empty()])]
-    write(samples, tmp_path / "out", images="copy")
-    assert [sample.labels is None for sample in read(tmp_path / "out")[1].values()] == [True, False]
+def test_chinese_names_of_file_folder_and_classes_survive(reference):
+    reading, samples, problems = read(reference / "data/formats/annotations/derived_chinese_names")
+    assert "窗户" in reading.classes
+    assert (len(samples), problems) == (3, [])
 
 
-def test_shapes_are_written_as_polygons_and_what_these_cannot_say_as_run_lengths(tmp_path, picture):
-    ring = np.array([[2, 2], [30, 2], [30, 30], [2.25, 30]])
-    rle = RLE(oracle.encode(np.asfortranarray(np.eye(48, 64, dtype=np.uint8)))["counts"], (48, 64))
-    labels = Instances([[2, 2, 30, 30]] * 3, [0, 0, 1], shapes=(Polygons((ring,)), Polygons((ring,), (ring / 2 + 5,)), rle), crowd=[0, 0, 1])
-    _, documents = write([Sample(picture(tmp_path / "x.png"), (64, 48), labels, name="x.png")], tmp_path / "out")
-    first, holed, crowd = documents["train"]["annotations"]
-    assert first["segmentation"] == [[2, 2, 30, 2, 30, 30, 2.25, 30]]
-    assert crowd["iscrowd"] == 1
-    assert oracle.area({"size": holed["segmentation"]["size"], "counts": holed["segmentation"]["counts"].encode()}) == pytest.approx(holed["area"],
-        rel=0.1)
-    assert crowd["area"] == 48
+def test_groups_come_from_the_entry_of_the_image(coco_folder):
+    def change(content):
+        content["images"][0]["video_id"] = 7
+        content["images"][1]["group"] = "patient 3"
+    assert {name: sample.group for name, sample in read(coco_folder(change))[1].items()} == {"images/a.png": "7", "images/b.png": "patient 3"}
 
 
-def test_tags_and_masks_are_written_too(tmp_path, picture):
-    mask = np.zeros((48, 64), np.uint16)
-    mask[10:20, 10:30] = 1
-    path = picture(tmp_path / "x.png")
-    samples = [Sample(path, (64, 48), Tags(np.array([1, 0.2, np.nan])), name="x.png"), Sample(path, (64, 48), SemanticMask(classes=mask),
-        name="y.png")]
-    _, documents = write(samples, tmp_path / "out", ("background", "cat", "dog"))
-    assert documents["train"]["images"][0]["tags"] == ["background"]
-    assert [(entry["category_id"], entry["bbox"], entry["area"]) for entry in documents["train"]["annotations"]] == [(1, [10, 10, 20, 10], 200)]
-
-
-def test_hostile_names_stay_text_inside_the_target(tmp_path, picture):
-    names = ["../../up.png", "/abs.png", "a/b.png", "b.png", "B.png", "<script>.png", "x" * 300 + ".png", "new\nline.png"]
-    samples = [Sample(picture(tmp_path / f"in/{number}.png"), (64, 48), None, name=name) for number, name in enumerate(names)]
-    _, documents = write(samples, tmp_path / "out", ("<b>", "=1+1"), "copy")
-    written = sorted(path.name for path in (tmp_path / "out/train").iterdir())
-    assert len(written) == len(names) + 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
-    assert sorted(entry["file_name"] for entry in documents["train"]["images"]) == [name for name in written if name.endswith("png")]
-    assert len({name.casefold() for name in written}) == len(written)
+def test_every_vertex_is_kept_and_one_outside_is_moved_to_the_border_with_a_word(coco_folder):
+    rng = np.random.default_rng(2)
+    ring = (rng.uniform(0, 1, (300, 2)) * (64, 48)).round(2)
+    beyond = [[-20, 5, 30, 5, 30, 20]]
+    parts = [ring.ravel().tolist(), [1, 2, 3, 4, 5, 9, 1, 2]]
+    root = coco_folder(lambda content: (content["annotations"][0].update(segmentation=parts), content["annotations"][1].update(segmentation=beyond)))
+    _, samples, problems = read(root)
+    first, second = samples["images/a.png"].labels.shapes
+    assert np.array_equal(first.rings[0], ring)
+    assert first.rings[1].tolist() == [[1, 2], [3, 4], [5, 9], [1, 2]]
+    assert second.rings[0].tolist() == [[0, 5], [30, 5], [30, 20]]
+    assert codes(problems) == ["coco_polygon_clipped"]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from engine.datasets.formats import formats
+from engine.datasets.outlines import rle_of_mask
 from engine.types import Instances, Polygons, Problem, Sample, UserError
 
 
@@ -138,6 +139,14 @@ def test_labels_without_images_and_damaged_images_are_named(yolo_folder):
     assert "train/images/a.png" not in samples
 
 
+def test_images_that_share_a_label_file_are_named(yolo_folder, picture):
+    root = yolo_folder()
+    picture(root / "train/images/a.jpg")
+    _, samples, problems = read(root)
+    assert len(samples["train/images/a.jpg"].labels) == len(samples["train/images/a.png"].labels) == 2
+    assert [(problem.code, problem.where, problem.values["count"]) for problem in problems] == [("label_shared", "train/labels/a.txt", 1)]
+
+
 # ---- class names
 
 @pytest.mark.parametrize(("names", "classes"), [("[no, 007]", ("no", "007")), ("{0: no, 1: 007}", ("no", "007")), ("\n  '0': a b\n  1: 手术剪",
@@ -180,10 +189,6 @@ def test_names_that_make_no_sense_are_refused(yolo_folder, names):
     assert "data.yaml" in str(caught.value)
 
 
-def test_outline_data_sets_are_told_from_box_data_sets(yolo_folder):
-    assert read(yolo_folder({"train": {"a": "0 .1 .1 .4 .1 .4 .4\n"}}))[0].task == "instance"
-
-
 # ---- writing
 
 def test_labels_are_written_beside_the_images_and_never_twice(tmp_path, picture, yolo_folder):
@@ -210,28 +215,16 @@ def test_crowds_are_left_out_and_parts_are_joined_with_a_word(tmp_path, picture)
     assert len((tmp_path / "train/labels/x.txt").read_text().splitlines()) == 1
 
 
-@pytest.mark.parametrize("folder", ["yolov8_detection", "yolov8_detection_with_list_of_imgs", "yolov8_detection_with_subset_txt",
-    "yolov8_segmentation",
-                                    "yolov8_oriented_boxes", "yolov8_pose", "yolo"])
-def test_other_tools_exports_are_read(reference, folder):
-    reading, samples, problems = read(reference / "data/formats/annotations/datumaro_yolo_dataset" / folder)
-    assert len(samples) == 1
-    assert all(len(sample.labels) for sample in samples.values())
-    assert not [problem for problem in problems if problem.severity != "note"]
-
-
-def test_the_cones_are_all_there(reference):
-    reading, samples, problems = read(reference / "data/det_cones_yolo")
-    assert reading.classes == ("cone", "cube")
-    counts = {split: [0, 0] for split in ("train", "valid", "test")}
-    for sample in samples.values():
-        counts[sample.split] = [had + int(new) for had, new in zip(counts[sample.split], np.bincount(sample.labels.classes, minlength=2),
-            strict=True)]
-    assert counts == {"train": [276, 147], "valid": [76, 46], "test": [55, 33]}
-    assert {problem.code for problem in problems} == {"yaml_path_repaired"}
-
-
-def test_chinese_names_of_files_folders_and_classes_survive(reference):
-    reading, samples, _ = read(reference / "data/formats/annotations/derived_chinese_names/yolo")
-    assert "窗户" in reading.classes
-    assert "images/训练/建筑 外墙（第1张）.jpg" in samples
+def test_what_the_lines_cannot_say_is_named(tmp_path, picture):
+    ring = np.array([[2, 2], [20, 2], [20, 20], [2, 20]], float)
+    mask = np.zeros((48, 64), bool)
+    mask[5:20, 5:40] = True
+    labels = Instances([[2, 2, 20, 20], [5, 5, 40, 20], [0, 0, 9, 9], [0, 0, 60, 40]], [0, 0, 0, 0],
+                       shapes=(Polygons((ring,)), rle_of_mask(mask), None, Polygons((ring,))))
+    suggested = Instances([[0, 0, 9, 9]], [0], scores=[0.5])
+    samples = [Sample(picture(tmp_path / f"{number}.png"), (64, 48), each, group="p1", name=f"{number}.png")
+               for number, each in enumerate([labels, suggested])]
+    problems = list(formats.get("yolo").write(("a",), samples, tmp_path, "none"))
+    assert {problem.code: problem.values["count"] for problem in problems} == {
+        "groups_left_out": 2, "scores_left_out": 1, "mask_traced": 1, "yolo_boxes_among_outlines": 1, "box_from_outline": 1}
+    assert {problem.severity for problem in problems} == {"note"}
