@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import locale
 import os
+import re
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 
 LANGUAGES = ("en", "zh-CN", "zh-TW")
 LOCALES = Path(__file__).resolve().parent.parent / "assets" / "locales"
+SPLIT_VALUES = ("split", "other_split", "splits")
+_SPLIT = re.compile(r"(?:^|(?<=, ))(train|valid|test)(?=$|,| \()")
 _current: ContextVar[str] = ContextVar("language", default="en")
 
 
@@ -28,6 +31,23 @@ def text(key: str, language: str | None = None, **values: Any) -> str:
         return template.format(**values)
     except (KeyError, IndexError, ValueError):
         return template
+
+
+def spoken(key: str, language: str | None = None, **values: Any) -> str:
+    """As `text`, for sentences about data: splits by their names in that language, and `<key>.one` for a count of one where there is such a text."""
+    if values.get("count", values.get("images")) == 1 and f"{key}.one" in catalogue("en"):
+        key = f"{key}.one"
+    return text(key, language, **{name: _spoken_value(name, value, language) for name, value in values.items()})
+
+
+def _spoken_value(name: str, value: Any, language: str | None) -> Any:
+    if not isinstance(value, str):
+        return value
+    if name in SPLIT_VALUES:
+        return _SPLIT.sub(lambda found: text(f"split.{found[1]}", language), value)
+    if name == "kind" and value[:1] in ("'", '"'):  # the first bytes of a file: they tell a person nothing
+        return text("image_kind.unknown", language)
+    return value
 
 
 def set_language(language: str) -> None:

@@ -28,10 +28,10 @@ class UserError(Exception):
         self.key, self.values = key, values
 
     def message(self, language: str | None = None) -> str:
-        return messages.text(f"error.{self.key}", language, **self.values)
+        return messages.spoken(f"error.{self.key}", language, **self.values)
 
     def remedy(self, language: str | None = None) -> str:
-        return messages.text(f"error.{self.key}.remedy", language, **self.values)
+        return messages.spoken(f"error.{self.key}.remedy", language, **self.values)
 
     def __str__(self) -> str:
         return f"{self.message()} {self.remedy()}".strip()
@@ -54,10 +54,10 @@ class Problem:
     values: dict[str, Any] = field(default_factory=dict)
 
     def message(self, language: str | None = None) -> str:
-        return messages.text(f"problem.{self.code}", language, where=self.where, **self.values)
+        return messages.spoken(f"problem.{self.code}", language, where=self.where, **self.values)
 
     def remedy(self, language: str | None = None) -> str:
-        return messages.text(f"problem.{self.code}.remedy", language, where=self.where, **self.values)
+        return messages.spoken(f"problem.{self.code}.remedy", language, where=self.where, **self.values)
 
     def as_dict(self, language: str | None = None) -> dict[str, str]:
         return {"code": self.code, "severity": self.severity, "where": self.where,

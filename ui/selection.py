@@ -47,10 +47,10 @@ class App:
 
 def dataset_choices(workspace: Workspace) -> Choices:
     """(name, id) of every data set, newest first; ids tell apart sets of the same name. One that is just being deleted is left out."""
-    found: list[tuple[float, str, str]] = []
+    found: list[tuple[str, str, str]] = []
     for each in workspace.datasets():
         with suppress(UserError, FileNotFoundError):
-            found.append((each.folder.stat().st_mtime, each.name, each.id))
+            found.append((each.created, each.name, each.id))
     return _told_apart([(name, key) for _, name, key in sorted(found, reverse=True)])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.datasets import similar, source, splits
+from engine.datasets import similar, source, splits, splits_guess
 from engine.datasets.splits import check_fractions
 from engine.types import SPLITS, UNCERTAIN, Instances, Labels, Problem, Reading, Sample, SemanticMask, Tags, UserError
 
@@ -98,14 +98,28 @@ def with_splits(collection: Collection, fractions: Mapping[str, float], seed: in
     """All samples dealt anew to the splits of `fractions`, e.g. {"train": 0.8, "valid": 0.2}; see `splits.deal`.
 
     It depends on seed and names alone, not on where the files lie. Samples of one group (patient, video) stay together, and so do images that
-    are the same or look alike, for which every image is opened. Every split that is asked for gets something when there are enough groups.
+    are the same or look alike, for which every image is opened. Where no group is known, names that speak of one (patient_003, video2) count,
+    and a note says so. Every split that is asked for gets something when there are enough groups.
     """
     check_fractions(fractions)
     alike = similar.clusters([(seen.digest, seen.look) for seen in similar.see_all([sample.image for sample in collection.samples])])
-    items = [splits.Item(number, sample.name, sample.group, sample.split, shown(sample.labels, len(collection.classes)), cluster)
+    groups, guess = _groups(collection.samples)
+    items = [splits.Item(number, sample.name, groups[number], sample.split, shown(sample.labels, len(collection.classes)), cluster)
              for number, (sample, cluster) in enumerate(zip(collection.samples, alike, strict=True))]
     dealt = splits.deal(items, fractions, seed=seed)
-    return replace(collection, samples=[replace(sample, split=dealt[number]) for number, sample in enumerate(collection.samples)])
+    return replace(collection, samples=[replace(sample, split=dealt[number]) for number, sample in enumerate(collection.samples)],
+                   problems=[*collection.problems, *guess])
+
+
+def _groups(samples: list[Sample]) -> tuple[list[str | None], list[Problem]]:
+    """The group of every sample; where none is known at all, what the names tell, and a note that says so."""
+    groups = [sample.group for sample in samples]
+    guess = splits_guess.guessed([sample.name for sample in samples]) if not any(group is not None for group in groups) else None
+    if guess is None:
+        return groups, []
+    rule, groups = guess
+    known = [group for group in groups if group is not None]
+    return groups, [Problem("groups_guessed", "note", ".", {"rule": rule, "count": len(set(known)), "images": len(known)})]
 
 
 def shown(labels: Labels | None, count: int) -> tuple[int, ...]:
@@ -126,4 +140,4 @@ def with_valid(collection: Collection, fraction: float = 0.2, seed: int = 0) -> 
     rest = [sample for sample in collection.samples if (sample.split or "train") != "train"]
     share = sum(sample.split == "valid" for sample in dealt.samples)
     note = Problem("valid_split_made", "note", ".", {"count": share, "total": len(train), "seed": seed})
-    return replace(collection, samples=dealt.samples + rest, problems=[*collection.problems, note])
+    return replace(collection, samples=dealt.samples + rest, problems=[*dealt.problems, note])

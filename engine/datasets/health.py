@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.datasets import health_facts, health_images, health_labels, health_splits, images, similar
+from engine.datasets import health_facts, health_images, health_labels, health_splits, images, similar, store_journal, store_report
 from engine.datasets.collection import Collection
 from engine.datasets.health_facts import Facts, Finding
 from engine.datasets.health_sizes import sizes
 from engine.datasets.similar import Seen
-from engine.types import Problem
+from engine.types import Problem, UserError
 
 if TYPE_CHECKING:
     from engine.datasets.store import Dataset
@@ -62,15 +62,16 @@ def examine(dataset: Dataset, *, image_size: int = IMAGE_SIZE, capacity: int | N
             progress: Progress | None = None) -> Report:
     """The health of a stored set, kept there with the problems of each image. Digests and looks are computed once an image.
 
-    Problems of the import are included. With `decode`, images that are not known yet are opened; without, only known looks are compared.
+    Problems of the import are included. With `decode`, images that are not known yet are opened; without, what is known of the files is taken.
     """
     revision = dataset.revision
     imported, facts = dataset.problems(), health_facts.of_dataset(dataset)
     seen = _seen_before(dataset, facts, decode=decode, progress=progress)
     pairs = similar.similar_pairs([(each.digest, each.look) for each in seen])
-    findings = _findings(facts, image_size, capacity or CAPACITY, seen, pairs, decode, said={each.code for each in imported})
+    findings = _findings(facts, image_size, capacity or CAPACITY, seen, pairs, True, said={each.code for each in imported})
     lost = [facts.ids[place] for place, each in enumerate(seen) if each.error is not None and each.error.key in UNREADABLE]
-    extras = {"sizes": sizes(facts, image_size), "unreadable": lost}
+    extras = {"sizes": sizes(facts, image_size), "unreadable": lost, "options": {"image_size": image_size, "capacity": capacity},
+              "at": store_journal.now() if decode else _checked_at(dataset)}
     problems = _capped([*imported, *(each.problem for each in findings)])
     report = Report(dataset.format, facts.task, facts.classes, facts.counts(), problems, extras)
     if not dataset.readonly:
@@ -78,6 +79,12 @@ def examine(dataset: Dataset, *, image_size: int = IMAGE_SIZE, capacity: int | N
         dataset.keep_fingerprints({}, clusters=dict(zip(facts.ids, clusters, strict=True)))
         dataset.keep_report(report, _by_image(facts, findings, imported), revision=revision)
     return report
+
+
+def _checked_at(dataset: Dataset) -> str:
+    """When the files were last looked at (UTC); empty when nobody knows."""
+    before = dataset.report()
+    return str(before.extras.get("at", "")) if before is not None else ""
 
 
 def _findings(facts: Facts, image_size: int, capacity: int, seen: Sequence[Seen], pairs: np.ndarray, decoded: bool,
@@ -95,23 +102,32 @@ def _findings(facts: Facts, image_size: int, capacity: int, seen: Sequence[Seen]
 
 def _seen_before(dataset: Dataset, facts: Facts, *, decode: bool, progress: Progress | None) -> list[Seen]:
     """What is known of every image; with `decode` those that are not known are opened, and what was seen is kept even when that is ended."""
-    known, remarks = dataset.fingerprints(), _remarks_before(dataset)
-    seen = [Seen(*known[number], remarks.get(number, ())) if number in known else Seen() for number in facts.ids]
+    known, remarks, errors = dataset.fingerprints(), _remarks_before(dataset), dict[int, UserError]()
+    with dataset.connection() as connection:
+        for number, told in store_report.seen(connection).items():
+            remarks[number] = tuple(told.get("remarks", ()))
+            if "error" in told:
+                errors[number] = UserError(told["error"][0], **told["error"][1])
+    seen = [Seen(*known.get(number, (b"", b"")), remarks.get(number, ()), errors.get(number)) for number in facts.ids]
     fresh = [place for place, number in enumerate(facts.ids) if number not in known]
     if not decode or not fresh:
         return seen
-    kept: dict[int, tuple[bytes, bytes]] = {}
-    ended = True
+    opened: dict[int, Seen] = {}
     try:
         for place, each in zip(fresh, similar.see_all([facts.paths[place] for place in fresh], progress=progress), strict=True):
-            seen[place] = each
-            if each.error is None:
-                kept[place] = (each.digest, each.look)
-        ended = False
+            seen[place] = opened[facts.ids[place]] = each
     finally:
-        if kept and not dataset.readonly:  # remarks are only kept with the report
-            dataset.keep_fingerprints({facts.ids[place]: found for place, found in kept.items() if not ended or not seen[place].remarks})
+        if opened and not dataset.readonly:
+            _keep_seen(dataset, opened)
     return seen
+
+
+def _keep_seen(dataset: Dataset, opened: dict[int, Seen]) -> None:
+    dataset.keep_fingerprints({number: (each.digest, each.look) for number, each in opened.items() if each.error is None})
+    with dataset.transaction() as connection:
+        told = {number: {"remarks": each.remarks} if each.error is None else {"error": [each.error.key, each.error.values]}
+                for number, each in opened.items()}
+        store_report.keep_seen(connection, told)
 
 
 def _remarks_before(dataset: Dataset) -> dict[int, tuple[str, ...]]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from engine.datasets.health_facts import BACKGROUND, Facts, Finding, split_rank
 from engine.datasets.health_labels import named
+from engine.datasets.splits import source_of
 from engine.types import Problem
 
 IMBALANCE = 50  # most common class : rarest
@@ -103,9 +104,14 @@ def alike(classes: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def of_groups(facts: Facts) -> Iterator[Finding]:
-    """Groups (patients, videos) with images in several splits."""
+    """Groups (patients, videos) and augmented copies of one picture with images in several splits."""
+    yield from _parted(facts, "group_in_splits", facts.groups)
+    yield from _parted(facts, "source_in_splits", [source_of(name) for name in facts.names])
+
+
+def _parted(facts: Facts, code: str, groups: Sequence[str | None]) -> Iterator[Finding]:
     members: dict[str, list[int]] = {}
-    for image, group in enumerate(facts.groups):
+    for image, group in enumerate(groups):
         if group is not None:
             members.setdefault(group, []).append(image)
     for group, images in members.items():
@@ -116,7 +122,7 @@ def of_groups(facts: Facts) -> Iterator[Finding]:
             splits = sorted(counts, key=split_rank)
             place = next(image for image in images if facts.splits[image] != splits[0])
             values = {"group": group, "count": len(images), "splits": ", ".join(f"{split} ({counts[split]})" for split in splits)}
-            yield Finding(Problem("group_in_splits", "warning", facts.names[place], values), tuple(images))
+            yield Finding(Problem(code, "warning", facts.names[place], values), tuple(images))
 
 
 def of_sizes(facts: Facts) -> Iterator[Finding]:

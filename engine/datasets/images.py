@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
+import textwrap
 import warnings
 import zlib
 from pathlib import Path
@@ -88,6 +90,8 @@ def open_image(path: Path | str) -> np.ndarray:
     try:
         pixels = dicom.picture(os.fspath(path)) if header.kind == "dicom" else _decoded(header, np.fromfile(path, np.uint8))
     except Unsupported as error:
+        if header.kind == "jpeg" and header.plain:  # every decoder reads this kind when it is whole
+            raise UserError("image_damaged", name=Path(path).name, reason="no picture data") from error
         raise UserError("image_unsupported", name=Path(path).name) from error
     except DAMAGE as error:
         raise UserError("image_damaged", name=Path(path).name, reason=_reason(error)) from error
@@ -239,5 +243,6 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _reason(error: BaseException) -> str:
-    """The decoder's own words, on one short line."""
-    return " ".join((str(error) or type(error).__name__).split())[:120]
+    """The decoder's own words, on one short line and without bytes of the file."""
+    words = re.split(r"""\(?(?:\w+ )?b?['"][^'"]*\\x""", str(error))[0]
+    return textwrap.shorten(words, 120, placeholder="…") or type(error).__name__

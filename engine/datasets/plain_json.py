@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from engine.datasets import plain_text
 from engine.types import UserError
 
 
 def parse(data: bytes, where: str, each: Callable[[dict[str, Any]], Any] | None = None) -> Any:
-    """The content of a JSON file in UTF-8, -16 or -32. Raises UserError with the file and, where known, line and column.
+    """The content of a JSON file in UTF-8, -16, -32 or a Chinese encoding. Raises UserError with the file and, where known, line and column.
 
     `each` may replace every object as soon as it has been read, so that the whole of a large file never fills the memory.
     """
     try:
-        text = data.decode(json.detect_encoding(data), "surrogatepass")
+        text = _text(data)
         del data
         with _unswept():
             return json.loads(text, object_hook=each)
@@ -27,6 +28,17 @@ def parse(data: bytes, where: str, each: Callable[[dict[str, Any]], Any] | None 
         raise UserError("json_too_deep", name=where) from error
     except ValueError as error:
         raise UserError("json_damaged", where=where, reason=str(error)[:200]) from error
+
+
+def _text(data: bytes) -> str:
+    """Raises UnicodeDecodeError."""
+    try:
+        return data.decode(json.detect_encoding(data), "surrogatepass")
+    except UnicodeDecodeError:
+        encoding = plain_text.encoding_of(data)
+        if encoding not in plain_text.SHOWN:  # Latin-1 would make text of any damage
+            raise
+        return data.decode(encoding)
 
 
 @contextmanager

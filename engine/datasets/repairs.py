@@ -14,7 +14,7 @@ from engine.datasets.health_facts import Facts
 from engine.datasets.repairs_labels import MENDS
 from engine.datasets.repairs_moves import plans
 from engine.datasets.store_classes import Classes
-from engine.messages import text
+from engine.messages import spoken, text
 from engine.types import Instances, Labels
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ class Repair:
     fixed: dict[int, str] = field(default_factory=dict)
 
     def title(self, language: str | None = None) -> str:
-        return text(f"repair.{self.code}", language, **self.values)
+        return spoken(f"repair.{self.code}", language, **self.values)
 
     def why(self, language: str | None = None) -> str:
-        return text(f"repair.{self.code}.why", language, **self.values)
+        return spoken(f"repair.{self.code}.why", language, **self.values)
 
 
 # ---- proposing

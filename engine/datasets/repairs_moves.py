@@ -36,11 +36,12 @@ class _Kin:
 
 def plans(facts: Facts, digests: Sequence[bytes], alike: Sequence[Hashable | None], wanted: set[str]) -> Iterator[Plan]:
     """For those problems (codes) of `wanted` that moving can mend. `alike`: the cluster of every image, copies included."""
-    kin = _kin(facts, digests, alike)
+    kin, sources = _kin(facts, digests, alike), [splits.source_of(name) for name in facts.names]
     for code, problem, chosen in (
             ("move_copies", "same_image_in_splits", [each for each in kin if each.copies_apart]),
             ("move_look_alikes", "similar_images_in_splits", [each for each in kin if each.likes_apart and not each.copies_apart]),
-            ("move_groups", "group_in_splits", [each for each in kin if _groups_apart(facts, each.images)])):
+            ("move_groups", "group_in_splits", [each for each in kin if _apart(facts, each.images, facts.groups)]),
+            ("move_sources", "source_in_splits", [each for each in kin if _apart(facts, each.images, sources)])):
         if problem in wanted and chosen:
             yield _together(facts, code, problem, chosen)
     if "class_absent_from_train" in wanted:
@@ -64,10 +65,6 @@ def _apart(facts: Facts, images: Sequence[int], keys: Sequence[Hashable]) -> boo
     seen: dict[Hashable, str] = {}
     known = [image for image in images if keys[image] not in (None, b"")]
     return any(seen.setdefault(keys[image], facts.splits[image]) != facts.splits[image] for image in known)
-
-
-def _groups_apart(facts: Facts, images: Sequence[int]) -> bool:
-    return _apart(facts, images, facts.groups)
 
 
 def _together(facts: Facts, code: str, problem: str, chosen: Sequence[_Kin]) -> Plan:

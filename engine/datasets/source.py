@@ -11,6 +11,7 @@ from pathlib import Path
 from engine.datasets import archive
 from engine.datasets.archive_names import is_nested_archive
 from engine.datasets.formats import Format, formats
+from engine.datasets.formats.foreign import foreign
 from engine.datasets.images import is_image
 from engine.datasets.tree import Tree, shared_listings, split_of
 from engine.types import Problem, Reading, UserError
@@ -96,7 +97,7 @@ def recognise(root: Path, name: str | None = None) -> tuple[Format, str]:
         nested = [path for path in _files(root) if is_nested_archive(path)]
         if nested:
             raise UserError("only_nested_archives", names=", ".join(nested[:MAX_FOUND]))
-        raise UserError("no_format", found=_contents(root), known=", ".join(formats.names()))
+        raise foreign(root) or UserError("no_format", found=_contents(root), known=", ".join(formats.names()))
     if len(candidates) > 1:
         raise UserError("several_formats", evidence="; ".join(f"{key} ({text})" for key, text in candidates.items()))
     chosen_name, seen = next(iter(candidates.items()))

@@ -16,13 +16,16 @@ RULES = ("none", "folder", "prefix", "pattern")
 MAX_PATTERN = 200
 MAX_NAME = 500  # characters of a name that a person's pattern is tried on
 _STRUCTURE = frozenset(("images", "image", "img", "imgs", "jpegimages", "labels", "data"))
-_EXPORT_MARK = re.compile(r"_(?:jpe?g|png|bmp|webp|tiff?)\.rf\.[0-9a-z]+$", re.IGNORECASE)  # Roboflow: name_jpg.rf.<hash>
+_EXPORT_MARK = re.compile(r"(?:_(?:jpe?g|png|bmp|webp|tiff?)\.rf\.[0-9a-z]+|\.rf\.[0-9a-z]{16,})$", re.IGNORECASE)  # Roboflow: name_jpg.rf.<hash>
 _LAST_NUMBER = re.compile(r"\d+[^\d]*$")
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image to deal. `classes`: ids of what it shows, one for each object; images with the same `group` or `alike` stay together."""
+    """One image to deal. `classes`: ids of what it shows, one for each object; images with the same `group` or `alike` stay together.
+
+    So do those that were made from one picture, as far as their names say so.
+    """
 
     id: Hashable
     name: str
@@ -68,7 +71,7 @@ def together(items: Sequence[Item]) -> list[list[Item]]:
 
     first: dict[tuple[str, Hashable], int] = {}
     for index, item in enumerate(items):
-        for key in (("group", item.group), ("alike", item.alike)):
+        for key in (("group", item.group), ("alike", item.alike), ("source", source_of(item.name))):
             if key[1] is not None:
                 known = root(first.setdefault(key, index))
                 here = root(index)
@@ -143,14 +146,32 @@ def _by_pattern(names: Sequence[str], pattern: str) -> Iterator[str | None]:
         yield (found.group(compiled.groups) or None) if found else None
 
 
+def source_of(name: str) -> str | None:
+    """The picture that an augmented copy was made from, by the mark that exports leave (cat_jpg.rf.<hash>.jpg); None without that mark."""
+    if ".rf." not in name:
+        return None
+    stem = _stem(name)
+    source = _EXPORT_MARK.sub("", stem)
+    return "/".join(part for part in (_folder_of(name), source) if part) if source != stem else None
+
+
+def without_mark(name: str) -> str:
+    """A path without suffix and without the mark of an export."""
+    return name[:name.replace("\\", "/").rfind("/") + 1].replace("\\", "/") + _EXPORT_MARK.sub("", _stem(name))
+
+
+def _stem(name: str) -> str:
+    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    return last.rsplit(".", 1)[0] if "." in last else last
+
+
 def _folder_of(name: str) -> str:
     parts = name.replace("\\", "/").split("/")[:-1]
     return "/".join(part for part in parts if part.casefold() not in _STRUCTURE and part.casefold().rstrip("0123456789") not in SPLIT_WORDS)
 
 
 def _prefix_of(name: str) -> str | None:
-    stem = name.replace("\\", "/").rsplit("/", 1)[-1]
-    stem = _EXPORT_MARK.sub("", stem.rsplit(".", 1)[0] if "." in stem else stem)
+    stem = _EXPORT_MARK.sub("", _stem(name))
     number = _LAST_NUMBER.search(stem)
     prefix = stem[:number.start()].rstrip(" _-.([#") if number else stem
     folder = _folder_of(name)

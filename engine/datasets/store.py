@@ -78,6 +78,11 @@ class Dataset(StoreFile):
         return self.meta("name")
 
     @property
+    def created(self) -> str:
+        """UTC time of the import; sorts as text."""
+        return self.meta("created")
+
+    @property
     def task(self) -> str:
         return self.meta("task")
 

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from engine.datasets import store_rows as rows
@@ -17,7 +18,6 @@ from engine.datasets.collection import Collection
 from engine.datasets.formats import ImagePolicy
 from engine.datasets.placing import Placer
 from engine.datasets.store_classes import Classes
-from engine.datasets.store_journal import now
 from engine.types import Problem, Reading, Sample, UserError
 
 BATCH = 500
@@ -34,7 +34,8 @@ def fill(file: Path, name: str, source: Collection | Reading, progress: Progress
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("BEGIN")
         store_schema.create_all(connection)
-        facts = {"name": name, "task": reading.task, "format": format_name, "revision": "0", "class_epoch": "0", "created": now()}
+        created = datetime.now(UTC).isoformat(timespec="milliseconds")
+        facts = {"name": name, "task": reading.task, "format": format_name, "revision": "0", "class_epoch": "0", "created": created}
         connection.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
         connection.executemany("INSERT INTO classes (id, name, place) VALUES (?, ?, ?)",
                                ((number, each, number) for number, each in enumerate(reading.classes)))

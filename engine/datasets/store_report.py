@@ -60,6 +60,29 @@ def fingerprints(connection: sqlite3.Connection) -> dict[int, Fingerprint]:
     return {image_id: (digest, look) for image_id, digest, look in found}
 
 
+def keep_seen(connection: sqlite3.Connection, found: Mapping[int, Mapping[str, Any]]) -> None:
+    """What opening each image told besides its fingerprint: {"remarks": [...]} or {"error": [key, values]}. Labels do not change it."""
+    connection.executemany("""INSERT INTO fingerprints (image_id, state) VALUES (?,?)
+        ON CONFLICT (image_id) DO UPDATE SET state = excluded.state""",
+                           ((image_id, json.dumps(each, default=_plain)) for image_id, each in found.items()))
+
+
+def seen(connection: sqlite3.Connection) -> dict[int, dict[str, Any]]:
+    """{image id: what `keep_seen` was given}."""
+    return {image_id: json.loads(state) for image_id, state in
+            connection.execute("SELECT image_id, state FROM fingerprints WHERE state IS NOT NULL")}
+
+
+def ignored(connection: sqlite3.Connection) -> set[str]:
+    """The kinds of problems (codes) that a person wants to hear no more of."""
+    found = connection.execute("SELECT value FROM meta WHERE key = 'ignored'").fetchone()
+    return set(json.loads(found[0])) if found else set()
+
+
+def keep_ignored(connection: sqlite3.Connection, codes: Iterable[str]) -> None:
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('ignored', ?)", (json.dumps(sorted(codes)),))
+
+
 def _plain(value: Any) -> Any:
     """Arrays and numbers of numpy as JSON knows them; anything else as text."""
     if isinstance(value, np.ndarray):

@@ -41,6 +41,7 @@ def moves_selected_images_and_takes_that_back(page, cones):
     boxes.nth(3).click(modifiers=["Shift"], force=True)
     page.locator("#lb-data-grid [data-count]", has_text="3 selected").wait_for()
     page.locator("#lb-data-grid [data-move]").select_option("valid")
+    page.locator("#lb-data-grid [data-move-go]").click()
     page.locator(".lb-last-change", has_text="moved to valid: 3").wait_for()
     assert cones.counts()["valid"]["images"] == 3
     page.locator(".lb-last-change button").click()

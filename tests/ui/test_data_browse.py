@@ -50,7 +50,7 @@ def test_a_page_that_is_not_there_becomes_the_nearest_one(dataset):
 
 def test_every_filter_leaves_what_fits_and_says_so_when_nothing_does(dataset):
     assert len(tiles(shown(dataset, Query(split="valid")))) == 1
-    assert "unlabeled" in shown(dataset, Query(state="unlabeled"))
+    assert "not labeled" in shown(dataset, Query(state="unlabeled"))
     assert len(tiles(shown(dataset, Query(class_id="1", per_page=48)))) == 16
     assert len(tiles(shown(dataset, Query(search="IMAGE0")))) == 10
     assert len(tiles(shown(dataset, Query(size="small", per_page=48)))) == 32

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.datasets import editing, health, repairs
+from engine.datasets import editing, health, repairs, standing
 from engine.types import Instances, Problem
 from engine.workspace import Workspace
 from ui import findings
@@ -72,6 +72,67 @@ def test_after_a_repair_the_report_is_fresh_and_its_problem_gone(checked):
     page.look_again(checked)
     assert edit.images == 1 and not checked.report_is_stale()
     assert "boxes_outside" not in {problem.code for problem in checked.report().problems}
+
+
+def told(report):
+    return [(problem.code, problem.where, problem.values) for problem in report.problems]
+
+
+def test_after_apply_and_undo_the_report_is_the_same_with_damaged_images_too(dataset):
+    path = dataset.page(0, 1)[0].path
+    path.write_bytes(path.read_bytes()[:90])
+    health.examine(dataset, image_size=512)
+    before = dataset.report()
+    assert "image_damaged" in {problem.code for problem in before.problems}
+    edit = repairs.apply(dataset, mends(dataset))
+    page.look_again(dataset)
+    assert "image_damaged" not in {problem.code for problem in dataset.report().problems}
+    editing.undo(dataset, edit.id)
+    page.look_again(dataset)
+    after = dataset.report()
+    assert told(after) == told(before) and after.splits == before.splits and after.extras == before.extras
+
+
+def test_an_ignored_kind_counts_no_more_until_it_is_taken_back(checked):
+    standing.ignore(checked, "boxes_outside")
+    report = checked.report()
+    shown = parts.problems_html(checked, report, [], "en")
+    assert "1 ignored kind of problem" in shown and 'data-send="heed" data-code="boxes_outside"' in shown
+    assert 'data-send="ignore" data-code="boxes_outside"' not in shown
+    assert "boxes_outside" not in {problem.code for problem in standing.standing(checked).open}
+    standing.ignore(checked, "boxes_outside", on=False)
+    assert 'data-send="ignore" data-code="boxes_outside"' in parts.problems_html(checked, report, [], "en")
+    assert "data-send=\"ignore\"" not in parts.problems_html(checked, report, [], "en", editable=False)
+
+
+def test_what_the_import_dealt_with_stands_apart_and_does_not_count(workspace, yolo_folder):
+    root = yolo_folder({"train": {"a": "0 0.5 0.5 0.5 0.5\n", "b": "0 0.5 0.5 0.5 0.5\n"}})
+    (root / "train" / "images" / "b.png").write_bytes(b"\x08\x01nothing")
+    made = workspace.import_dataset(root, "some")[0]
+    assert "not_an_image" in {problem.code for problem in made.problems()}
+    health.examine(made)
+    shown = parts.problems_html(made, made.report(), [], "en")
+    assert "What the import did" in shown and "unknown content" in shown and "\\x08" not in shown
+    assert findings.tone(standing.standing(made).open) != "bad"
+
+
+def test_a_check_says_when_it_ran(checked):
+    assert "Checked " in parts.head(checked, checked.report(), "en")
+
+
+def test_more_problems_of_a_kind_are_counted_in_its_row():
+    problems = [*(Problem("image_windowed", "note", f"{n}.png") for n in range(3)),
+                Problem("problems_more", "note", ".", {"kind": "image_windowed", "count": 2})]
+    shown = findings.findings(problems, "en")
+    assert "5 times" in shown and "image_windowed" not in shown and findings.tally(problems, "en") == "5 notes"
+
+
+def test_splits_in_problems_are_named_in_the_language_and_one_thing_is_one():
+    across = Problem("same_image_in_splits", "warning", "a.png", {"split": "valid", "other": "train.png", "other_split": "train"})
+    assert "验证" in across.message("zh-CN") and "train.png" in across.message("zh-CN") and "valid" not in across.message("zh-CN")
+    group = Problem("group_in_splits", "warning", "a.png", {"group": "7", "count": 3, "splits": "train (2), valid (1)"})
+    assert "訓練 (2), 驗證 (1)" in group.message("zh-TW")
+    assert repairs.Repair("trash_unreadable", {"count": 1}, (1,), "image_damaged").title("en") == "Move 1 unreadable image to the trash"
 
 
 def test_a_set_that_was_never_checked_is_not_checked_by_a_change(dataset):

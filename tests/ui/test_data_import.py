@@ -99,3 +99,15 @@ def test_a_source_is_the_upload_else_the_path(tmp_path):
 @pytest.mark.parametrize(("name", "stem"), [("a.zip", "a"), ("a.tar.gz", "a"), ("a.b.tar.xz", "a.b"), (".zip", ".zip"), ("手术.tgz", "手术")])
 def test_the_name_of_a_set_is_its_file_without_archive_suffixes(name, stem, tmp_path):
     assert stem_of(tmp_path / name) == stem
+
+
+def test_images_dropped_one_by_one_are_gathered_once(tmp_path, picture):
+    files = [str(picture(tmp_path / "up" / mark / "x.png", seed=number)) for number, mark in enumerate("ab")]
+    folder = chosen_source(files, "")
+    assert len(list(folder.iterdir())) == 2
+    assert chosen_source(files, "") == folder
+    assert len(list(folder.iterdir())) == 2
+    seen, ask = importing.look(files, "", "", "en")
+    assert "lb-good" in seen
+    assert not ask
+    assert importing.suggested_name(files, "", "zh-CN") == "我的图像"

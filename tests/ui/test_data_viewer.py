@@ -60,7 +60,7 @@ def test_small_objects_lie_on_top_of_large_ones(dataset):
 def test_labels_can_be_hidden_where_there_are_some(dataset):
     assert 'aria-pressed="true"' in viewer.viewer(dataset, dataset.row(1), "en", bare=True)
     assert "data-bare" not in viewer.viewer(dataset, dataset.row(3), "en")
-    assert "unlabeled" in viewer.viewer(dataset, dataset.row(3), "en")
+    assert "not labeled" in viewer.viewer(dataset, dataset.row(3), "en")
 
 
 def test_the_viewer_offers_the_other_splits_and_the_trash(dataset):
@@ -76,7 +76,7 @@ def test_its_problems_are_told(dataset):
     health.examine(dataset)
     row = dataset.row(1)
     assert row.problems
-    assert "reach outside" in viewer.viewer(dataset, row, "en")
+    assert "reaches outside" in viewer.viewer(dataset, row, "en")
 
 
 def test_a_picture_that_cannot_be_read_leaves_its_message(dataset):

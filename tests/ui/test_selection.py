@@ -24,7 +24,7 @@ def test_sets_of_the_same_name_are_told_apart_and_the_newest_stands_first(worksp
     generate("detect", tmp_path / "scenes", images=4, seed=0)
     first, _ = workspace.import_dataset(tmp_path / "scenes", "场景")
     second, _ = workspace.import_dataset(tmp_path / "scenes", "场景")
-    os.utime(first.folder, (1, 1))
+    os.utime(second.folder, (1, 1))  # reading a set touches its folder: that says nothing
     assert dataset_choices(workspace) == [("场景 (2)", second.id), ("场景", first.id)]
 
 

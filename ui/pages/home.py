@@ -120,7 +120,7 @@ def make_sample(workspace: Workspace, report: Any, language: str) -> str:
 
 def recent_html(workspace: Workspace, language: str) -> Html:
     """Cards of the newest sets and runs; nothing when there are none."""
-    sets = sorted(workspace.datasets(), key=lambda each: each.folder.stat().st_mtime, reverse=True)[:LATEST]
+    sets = sorted(workspace.datasets(), key=lambda each: each.created, reverse=True)[:LATEST]
     runs = sorted((Run(folder) for folder in workspace.runs()), key=lambda run: run.state().get("created") or 0, reverse=True)[:LATEST]
     return _recent([_dataset_card(each, language) for each in sets] + [_run_card(each, language) for each in runs], language)
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from engine.datasets.dicom import SUFFIXES as DICOM_SUFFIXES
 from engine.datasets.faults import problem_of
 from engine.datasets.formats import Format, ImagePolicy
+from engine.datasets.formats.image_index import MASK_FOLDERS
+from engine.datasets.formats.mask_levels import are_rough
+from engine.datasets.formats.mask_values import levels_of, read_mask
 from engine.datasets.images import group_of, size_of
 from engine.datasets.placing import Placer
-from engine.datasets.tree import Folder, Tree, split_of
+from engine.datasets.tree import Folder, Tree, folded, split_of
 from engine.types import Problem, Reading, Sample, UserError
 
 DATA_SUFFIXES = frozenset(("json", "jsonl", "ndjson", "geojson", "xml", "yaml", "yml", "csv", "tsv", "xls", "xlsx", "mat", "npy", "npz", "pkl",
                            "parquet", "h5", "hdf5", "sqlite", "db", "tfrecord", "record", "names", "zip", "tar", "gz", "rar", "7z"))
+
+
+_MASKS = frozenset(("masks", "mask", "掩码", "掩膜", "遮罩"))
+_TASK = re.compile(r"task-\d+-annotation-\d+-.*\.png$", re.IGNORECASE)  # Label Studio's brush export
 
 
 def detects(root: Path) -> str | None:
@@ -35,8 +43,34 @@ def _may_be_labels(name: str, listing: Folder) -> bool:
 
 
 def read(root: Path) -> Reading:
-    """No classes, no labels; the images in the order of their folders."""
-    return Reading((), _items(Tree(root)), "detect")
+    """No classes, no labels; the images in the order of their folders. Raises UserError when they are masks, whose images are missing."""
+    tree = Tree(root)
+    _refuse_masks(tree)
+    return Reading((), _items(tree), "detect")
+
+
+def _refuse_masks(tree: Tree) -> None:
+    masks, others, legend, example, task = 0, 0, False, "", ""
+    for folder, listing in tree.walk():
+        images = listing.images()
+        named = [name for name in images if _TASK.match(name)]
+        inside = set(folded(folder).split("/")) & (MASK_FOLDERS | _MASKS)
+        example = example or (f"{folder}/{images[0]}" if inside and images else "")
+        task = task or (named[0] if named else "")
+        masks, others = masks + (len(images) if inside else 0), others + (0 if inside else len(images) - len(named))
+        legend |= any(name.casefold() == "labelmap.txt" for name in listing.files)
+    if task:
+        raise UserError("masks_of_tasks", name=task)
+    if masks and (not others or legend) and _few_valued(tree, example):
+        raise UserError("masks_without_images", name=example, count=masks)
+
+
+def _few_valued(tree: Tree, name: str) -> bool:
+    """Whether a picture has the values of a mask; a folder of photos of face masks may be called so, too."""
+    try:
+        return not are_rough(levels_of(read_mask(tree.path(name)).values, name))
+    except UserError:
+        return False
 
 
 def _items(tree: Tree) -> Iterator[Sample | Problem]:

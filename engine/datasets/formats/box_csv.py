@@ -1,4 +1,4 @@
-"""Boxes in tables, read only: TensorFlow's and Roboflow's columns, RetinaNet's without headings, `bbox` columns of four numbers."""
+"""Boxes in tables, read only: TensorFlow's and Roboflow's columns, RetinaNet's and make-sense's without headings, `bbox` columns of four numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 from engine.datasets.faults import problem_of
 from engine.datasets.formats import Format
-from engine.datasets.formats.csv_columns import IMAGE_HEADS, LABEL_HEADS, SPLIT_HEADS, is_about_boxes, plain
+from engine.datasets.formats.csv_columns import IMAGE_HEADS, LABEL_HEADS, SPLIT_HEADS
+from engine.datasets.formats.csv_kinds import bare_boxes, is_retinanet, plain
 from engine.datasets.formats.csv_tables import SUFFIXES, Table, open_table, peek_table, quiet, tables_of
 from engine.datasets.formats.image_index import ImageIndex, pictures, split_of_list
 from engine.datasets.images import size_of
@@ -19,8 +20,9 @@ from engine.types import Problem, Reading, Sample, UserError
 
 CORNERS = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"), ("startx", "starty", "endx", "endy"))
 WIDE = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"), ("xmin", "ymin", "width", "height"),
-        ("bboxx", "bboxy", "bboxwidth", "bboxheight"))
-JOINT = ("bbox", "box", "boundingbox")
+        ("bboxx", "bboxy", "bboxwidth", "bboxheight"), ("bboxx", "y", "w", "h"))
+JOINT = ("bbox", "box", "boundingbox", "bboxxywh")
+CHEST_BOXES, CHEST_LABELS = frozenset(("imageindex", "findinglabel")), frozenset(("imageindex", "findinglabels"))
 FOREIGN = frozenset(("labelname", "source"))  # Open Images has a reader of its own
 UNNAMED = "object"
 MAX_NAMED = 100
@@ -51,26 +53,45 @@ def detects(root: Path) -> str | None:
     """A table of which one column names images of the tree, and others hold the corners of boxes."""
     tree, paths = tables_of(root)
     index: ImageIndex | None = None
+    heads: list[frozenset[str]] = []
+    found: list[tuple[str, frozenset[str]]] = []
     for path in paths:
-        rows = [cells for _, (_, cells) in zip(range(PEEKED_ROWS), quiet(peek_table(tree, path)), strict=False)]
-        if rows and _by_heading(rows[0]) is None and len(rows[0]) != 6:
+        rows = _first_rows(peek_table(tree, path))
+        heads.append(frozenset(map(plain, rows[0])) if rows else frozenset())
+        if rows and _by_heading(rows[0]) is None and len(rows[0]) not in (6, 8):
             continue
         index = index or pictures(tree)
         folder = path.rpartition("/")[0]
         columns = _columns(rows, index, folder)
         if columns is not None and any(index.find(row[columns.image], folder) for row in rows[columns.heading:] if len(row) > columns.image):
-            return path
-    return None
+            found.append((path, heads[-1]))
+    labeled = any(head >= CHEST_LABELS for head in heads)  # then the boxes are those of a few of its images
+    return next((path for path, head in found if not (labeled and head >= CHEST_BOXES)), None)
+
+
+def _first_rows(table: Table) -> list[list[str]]:
+    return [cells for _, (_, cells) in zip(range(PEEKED_ROWS), quiet(table), strict=False)]
 
 
 def _columns(rows: Sequence[list[str]], index: ImageIndex, folder: str) -> _Columns | None:
-    """By the headings, else path, x1, y1, x2, y2, class as RetinaNet wants them."""
+    """By the headings, else path, x1, y1, x2, y2, class as RetinaNet wants them, or another order of image, class and four numbers."""
     if not rows:
         return None
     found = _by_heading(rows[0])
-    if found is None and is_about_boxes(rows[0], heading=False) and index.find(rows[0][0], folder):
+    if found is None and is_retinanet(rows[0]) and index.find(rows[0][0], folder):
         return _Columns(0, (1, 2, 3, 4), False, 5, heading=False)
-    return found
+    return _bare(rows, index, folder) if found is None else found
+
+
+def _bare(rows: Sequence[list[str]], index: ImageIndex, folder: str) -> _Columns | None:
+    """Rows without headings. The numbers are width and height at the end where they cannot all be corners, or where make-sense orders them."""
+    first = bare_boxes(rows[0])
+    if first is None or not any(index.find(row[first.image], folder) for row in rows if len(row) > first.image):
+        return None
+    places = tuple(range(first.box, first.box + 4))
+    numbers = [[number(row[place]) or 0.0 for place in places] for row in rows if len(row) > max(places)]
+    wide = first.image > places[-1] or not all(a < c and b < d for a, b, c, d in numbers)
+    return _Columns(first.image, places, wide, first.label, heading=False)
 
 
 def _by_heading(row: Sequence[str]) -> _Columns | None:
@@ -80,7 +101,7 @@ def _by_heading(row: Sequence[str]) -> _Columns | None:
     image = next((heads[head] for head in IMAGE_HEADS if head in heads), None)
     if image is None or heads.keys() >= FOREIGN:
         return None
-    names = ("classname", "labelname", "categoryname", *LABEL_HEADS, "name", "classid")
+    names = ("classname", "labelname", "categoryname", "findinglabel", *(head for head in LABEL_HEADS if head != "y"), "name", "classid")
     label = next((heads[head] for head in names if heads.get(head, image) != image), None)
     split = next((heads[head] for head in SPLIT_HEADS if head in heads), None)
     for names, wide in (*((names, False) for names in CORNERS), *((names, True) for names in WIDE)):
@@ -108,7 +129,7 @@ def read(root: Path) -> Reading:
     sources = []
     for path in paths:
         table = open_table(tree, path)
-        columns = _columns([cells for _, (_, cells) in zip(range(1), quiet(table), strict=False)], index, path.rpartition("/")[0])
+        columns = _columns(_first_rows(table), index, path.rpartition("/")[0])
         if columns is not None:
             split = split_of_list(path.rpartition("/")[2]) or split_of(*path.split("/")[:-1])
             sources.append(_Source(table, columns, split))

@@ -16,7 +16,9 @@ TECHNICAL = frozenset(("images", "image", "img", "imgs", "jpegimages", "labels",
                        "png", "thumbnails", "unlabeled", "unlabelled", "图像", "图片", "影像", "圖片", "未标注", "未標註"))
 CLASSES = "classes.txt"
 MIN_IDS = 4
+_UNTOLD = ("pred", "predict", "prediction", "unlabeled", "unlabelled")  # parts beside splits that have no labels
 _SPLIT = re.compile(r"^(?:(?:images?|imgs?|data)[_\- ]?)?([^\W\d_]+?)[_\- ]?(?:\d*|sets?|data|images?|imgs?|folder|split|split\d)$")
+_SERIES = re.compile(r"^(?P<head>.+)[_\- ](?P<word>" + "|".join([*SPLIT_WORDS, *_UNTOLD]) + ")$")
 _WORDNET = re.compile(r"^n\d{8}")
 _DIGITS = re.compile(r"\d+")
 
@@ -50,17 +52,17 @@ def survey(tree: Tree) -> Layout:
         if listing.images() or (folder and not listing.files and not listing.folders):
             found.append((folder, tuple(listing.images())))
     paths = [folder.split("/") if folder else [] for folder, _ in found]
-    level = _split_level(paths)
+    level, splits = _split_level(paths)
     own = _own_names(tree)
-    below = [parts[:level] + parts[level + 1:] if level is not None else parts for parts in paths]
+    parted = [_parted(parts, level, splits) for parts in paths]
+    below = [parts for _, parts in parted]
     told = [own.get(folded("/".join(parts))) for parts in below]
     if not any(told):
         own = {}
     names, ids = _names(below)
     names = _inside_others(names, [len(images) for _, images in found])
     layout = Layout(split=level is not None)
-    for (folder, images), parts, known, name, group in zip(found, paths, told, names, ids, strict=True):
-        split = _split_name(parts[level]) if level is not None and level < len(parts) else None
+    for (folder, images), (split, _), known, name, group in zip(found, parted, told, names, ids, strict=True):
         label = known if own else name
         if images or label:
             layout.places.append(Place(folder, images, split, label or (name if own else None), None if known else group))
@@ -71,16 +73,44 @@ def survey(tree: Tree) -> Layout:
     return layout
 
 
-def _split_level(paths: list[list[str]]) -> int | None:
-    """The first depth at which all folders are called after splits, or two of them are."""
+def _split_level(paths: list[list[str]]) -> tuple[int | None, dict[str, str | None]]:
+    """(the first depth at which all folders are called after splits, or two of them are; what each of them stands for)."""
     for depth in range(max(map(len, paths), default=0)):
         names = {parts[depth] for parts in paths if len(parts) > depth}
-        exact = {SPLIT_WORDS[folded(name)] for name in names if folded(name) in SPLIT_WORDS}
-        if len(exact) > 1 or all(_split_name(name) for name in names):
-            return depth
+        splits = _splits(names)
+        if splits:
+            return depth, splits
         if depth and any(len(parts) == depth for parts in paths):
-            return None  # images lie above: what follows are parts of classes
-    return None
+            return None, {}  # images lie above: what follows are parts of classes
+    return None, {}
+
+
+def _splits(names: set[str]) -> dict[str, str | None]:
+    """The split of each name; none when they are not called after splits. x_train, x_test and x_pred are, since they share an x."""
+    exact = {SPLIT_WORDS[folded(name)] for name in names if folded(name) in SPLIT_WORDS}
+    plain: dict[str, str | None] = {name: _split_name(name) for name in names}
+    if len(exact) > 1 or all(plain.values()):
+        return plain
+    for head in {match["head"] for name in names if (match := _SERIES.match(folded(name)))}:
+        words = {name: match["word"] for name in names if (match := _SERIES.match(folded(name))) and match["head"] == head}
+        known = {SPLIT_WORDS[word] for word in words.values() if word in SPLIT_WORDS}
+        if len(known) > 1 and len(words) == len(names):
+            return {name: SPLIT_WORDS.get(word) for name, word in words.items()}
+    return {}
+
+
+def _parted(parts: list[str], level: int | None, splits: dict[str, str | None]) -> tuple[str | None, list[str]]:
+    """(split, what is left of the path): without the folder of the split and folders inside it that only repeat it."""
+    if level is None or level >= len(parts):
+        return None, parts
+    split, rest = splits.get(parts[level]), parts[level + 1:]
+    while len(rest) > 0 and folded(rest[0]) == folded(parts[level]):
+        rest = rest[1:]
+    if split is None:
+        place = next((place for place, part in enumerate(rest) if folded(part) in SPLIT_WORDS), None)
+        if place is not None:
+            split, rest = SPLIT_WORDS[folded(rest[place])], rest[:place] + rest[place + 1:]
+    return split, parts[:level] + rest
 
 
 def _split_name(name: str) -> str | None:

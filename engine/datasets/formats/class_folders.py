@@ -15,6 +15,7 @@ from engine.datasets.dicom import SUFFIXES as DICOM_SUFFIXES
 from engine.datasets.faults import problem_of
 from engine.datasets.formats import Format, ImagePolicy
 from engine.datasets.formats.class_folder_layout import CLASSES, Layout, Place, folders_of, survey
+from engine.datasets.formats.class_folder_masks import refuse_masks
 from engine.datasets.images import group_of, size_of
 from engine.datasets.placing import Placer
 from engine.datasets.tree import Tree, folded, split_of
@@ -38,9 +39,13 @@ def detects(root: Path) -> str | None:
 
 
 def read(root: Path) -> Reading:
-    """Every image has the one class of its folder; images outside of such folders are unlabeled."""
+    """Every image has the one class of its folder; images outside of such folders are unlabeled.
+
+    Raises UserError when one folder holds the masks of the other.
+    """
     tree = Tree(root)
     layout = survey(tree)
+    refuse_masks(tree, layout)
     return Reading(tuple(layout.classes), _items(tree, layout), "classify")
 
 

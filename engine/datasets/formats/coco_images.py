@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.datasets.formats.coco_documents import Document
 from engine.datasets.formats.yolo_layout import IMAGE_FOLDERS
 from engine.datasets.images import is_image
-from engine.datasets.tree import Tree, normal, split_of
+from engine.datasets.tree import Tree, folded, normal, split_of
 
 
 def clean_path(name: str) -> tuple[str, bool]:
@@ -52,6 +52,7 @@ class ImageFinder:
         for start in range(len(parts)):
             end = "/".join(parts[start:])
             sharing = [path for path in found if path == end or path.endswith(f"/{end}")]
+            sharing = sharing or ([path for path in found if f"/{folded(path)}".endswith(f"/{folded(end)}")] if not end.isascii() else [])
             if sharing:
                 found = sharing
                 break
@@ -64,5 +65,6 @@ class ImageFinder:
             for folder, listing in self.tree.walk():
                 for file in listing.files if folder not in self.skipped else ():
                     if is_image(file):
-                        self._by_name.setdefault(file, []).append(f"{folder}/{file}" if folder else file)
-        return self._by_name.get(name, [])
+                        self._by_name.setdefault(folded(file), []).append(f"{folder}/{file}" if folder else file)
+        fitting = self._by_name.get(folded(name), [])
+        return [path for path in fitting if path.rpartition("/")[2] == name] or fitting

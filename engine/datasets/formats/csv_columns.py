@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
+from engine.datasets.formats.csv_kinds import bare_boxes, holds_runs, is_retinanet, kind_of_heading, no_names, plain
 from engine.datasets.formats.image_index import ImageIndex
 from engine.datasets.images import is_image
 from engine.datasets.tree import SPLIT_WORDS
@@ -28,9 +29,6 @@ GROUP_HEADS = _words("""group groupid patientid patient subjectid subject caseid
 OTHER_HEADS = frozenset(_words("""sex gender age patientage patientgender patientsex ageapprox view viewposition frontallateral appa followup width
     height index fold istrain istest isvalid train valid val test weight laterality side date time imagewidth imageheight frame year month day unnamed
     confidence score studyid dicomid quality 性别 性別 年龄 年齡"""))
-OTHER_TABLES = tuple(frozenset(heads.split()) for heads in (
-    "bbox", "xmin ymin xmax ymax", "x1 y1 x2 y2", "x y w h", "x y width height", "box", "boundingbox", "labelname imageid source", "rle",
-    "encodedpixels"))
 ON_OFF: dict[str, float | None] = {
     **dict.fromkeys(("1", "1.0", "true", "yes"), 1.0), **dict.fromkeys(("0", "0.0", "false", "no"), 0.0), **dict.fromkeys(("-1", "-1.0"), UNCERTAIN),
     **dict.fromkeys(("", "nan", "na", "n/a", "null", "none"), None)}
@@ -110,6 +108,8 @@ def columns_of(rows: Iterable[list[str]], index: ImageIndex, classes: Sequence[s
     for row in stream if heading else chain([first], stream):
         for column, cell in zip(found, row, strict=False):
             column.values[cell] += 1
+    if any(holds_runs(column.heading, column.values) for column in found):
+        return None
     image = _image_column(found, index, beside) or (min(_called_images(found), key=_image_rank, default=None) if trusting else None)
     if image is None:
         return None
@@ -130,16 +130,10 @@ def promises_labels(heading: Sequence[str]) -> bool:
 
 
 def is_about_boxes(first: Sequence[str], *, heading: bool) -> bool:
-    """Whether a table holds boxes or outlines, by its headings, or by the four numbers between image and class in its first row."""
+    """Whether a table holds boxes, outlines or run lengths, by its headings, or by the four numbers in its first row."""
     if heading:
-        heads = {plain(cell) for cell in first}
-        return any(other <= heads for other in OTHER_TABLES)
-    return len(first) == 6 and all(re.fullmatch(r"-?\d*\.?\d*", cell) for cell in first[1:5])
-
-
-def plain(heading: str) -> str:
-    """ "Image Index" -> "imageindex", "Follow-up #" -> "followup"."""
-    return re.sub(r"[^\w]|_", "", heading.casefold())
+        return kind_of_heading(first) is not None
+    return is_retinanet(first) or bare_boxes(first) is not None
 
 
 def _image_column(found: list[_Column], index: ImageIndex, beside: str) -> _Column | None:
@@ -205,7 +199,7 @@ def _label_columns(roles: Columns, rest: list[_Column]) -> None:
 def _names_classes(column: _Column) -> bool:
     """Neither measurements, nor texts that are different for every image, nor labels of another kind."""
     total, different = sum(column.values.values()), len(column.values)
-    if not column.texts() - {""} or any(value.startswith(("[{", "{")) for value in column.values):
+    if not column.texts() - {""} or any(value.startswith(("[{", "{")) for value in column.values) or no_names(column.values):
         return False
     return not (column.numeric and total > 20 and (different > total / 2 or any("." in value for value in column.values if not value.endswith(".0"))))
 

@@ -6,7 +6,6 @@ get an apostrophe in front when they are written, and lose it again when they ar
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import re
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from engine.datasets import plain_text
 from engine.datasets.tree import Tree
 from engine.types import UserError
 
@@ -26,8 +26,6 @@ SEPARATORS = (",", ";", "\t", "|")
 SNIFFED_ROWS = 30
 MAX_CELL = 1 << 20
 HEAD_BYTES = 1 << 18
-_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
-          (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _DANGEROUS = re.compile(r"'*[=+\-@\t\r]")
 _GUARDED = re.compile(r"'+[=+\-@\t\r]")
 
@@ -88,19 +86,8 @@ def peek_table(tree: Tree, path: str) -> Table:
 
 
 def decoded(data: bytes) -> str:
-    """By its mark, else UTF-16 without one, UTF-8, GB 18030, Latin-1: the first that fits."""
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            return data.decode(encoding, "replace")
-    start = data[:2000]
-    if start.count(0) * 4 > len(start):
-        return data.decode("utf-16-le" if start[1::2].count(0) >= start[::2].count(0) else "utf-16-be", "replace")
-    for encoding in ("utf-8", "gb18030"):
-        try:
-            return codecs.getincrementaldecoder(encoding)().decode(data)  # a head may end within a character
-        except UnicodeDecodeError:
-            continue
-    return data.decode("latin-1")
+    """The text in whatever encoding it was written."""
+    return plain_text.decoded(data)
 
 
 def _table(path: str, text: str) -> Table:

@@ -6,12 +6,18 @@ import re
 from collections.abc import Iterable
 from functools import cached_property
 
+from engine.datasets import plain_text
 from engine.datasets.images import is_image
 from engine.datasets.tree import SPLIT_WORDS, Tree, folded, safe_name, split_of
 
 MAX_COMPARED = 64  # images of one name that an entry is compared with; of more, longer ends of the paths are looked up
 MAX_LIST_BYTES = 64 << 20
-MASKS = frozenset(("masks", "segmentationclass", "segmentationobject"))
+SHOWN_FOLDERS = frozenset(("visualization", "visualizations", "visualisation", "visualisations", "annotationsvisualization", "superpixels",
+                           "segmentationclassvisualization", "segmentationobjectvisualization"))  # pictures of labels, for people to look at
+MASK_FOLDERS = SHOWN_FOLDERS | {"trimap", "trimaps"} | {
+    f"segmentation{kind}{form}" for kind in ("class", "object") for form in ("", "raw", "png", "aug", "npy")}
+_TRUTH = re.compile(r"(?:^|[_\- .])ground[_\- ]?truth$")
+_SHOWN = re.compile(r"[_\-. ](?:superpixels|viz|visuali[sz]ation)$")
 _DIGITS = re.compile(r"\d+")
 
 
@@ -110,13 +116,25 @@ def all_images(tree: Tree) -> Iterable[str]:
 
 
 def pictures(tree: Tree) -> ImageIndex:
-    """The images of a tree but for those in folders of masks."""
-    return ImageIndex(tree, (path for path in all_images(tree) if MASKS.isdisjoint(folded(path).split("/")[:-1])))
+    """The images of a tree but for masks, by their folders, and pictures that only show labels."""
+    return ImageIndex(tree, (f"{folder}/{name}" if folder else name for folder, listing in tree.walk() if not _holds_masks(folder)
+                             for name in without_shown(listing.images())))
+
+
+def _holds_masks(folder: str) -> bool:
+    return any(part in MASK_FOLDERS or part == "masks" or _TRUTH.search(part) for part in folded(folder).split("/"))
+
+
+def without_shown(names: list[str]) -> list[str]:
+    """All but the pictures that only show the labels of others: 7_superpixels.png beside 7.jpg, label_viz.png beside label.png."""
+    shown = {name: _SHOWN.sub("", stem) for name in names if _SHOWN.search(stem := folded(name.rpartition(".")[0]))}
+    stems = {folded(name.rpartition(".")[0]) for name in names} if shown else set()
+    return [name for name in names if shown.get(name) not in stems]
 
 
 def lines_of(tree: Tree, path: str) -> list[str]:
     """The lines of a text file without blanks around them, empty ones included. Raises UserError when it is too large."""
-    text = tree.read(path, MAX_LIST_BYTES).decode("utf-8-sig", "replace")
+    text = plain_text.decoded(tree.read(path, MAX_LIST_BYTES))
     return [line.strip() for line in text.splitlines()]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from engine.datasets.faults import problem_of
 from engine.datasets.formats import Format, open_images
 from engine.datasets.formats.csv_columns import cells_of, columns_of, promises_labels
+from engine.datasets.formats.csv_kinds import kind_of_rows
 from engine.datasets.formats.csv_tables import SUFFIXES, open_table, peek_table, quiet, tables_of
 from engine.datasets.formats.image_index import ImageIndex, lines_of, natural, pictures, split_of_list
 from engine.datasets.formats.label_csv_rows import Reader, Source
@@ -17,6 +18,7 @@ from engine.datasets.tree import Tree, split_of
 from engine.types import Problem, Reading, UserError
 
 CLASSES = "classes.txt"
+PEEKED_ROWS = 200
 
 
 # ---- recognising
@@ -84,8 +86,17 @@ def _sources(tree: Tree, paths: list[str], index: ImageIndex, *, trusting: bool 
                 raise
             problems.append(problem_of(error, path))
             continue
+        if source is None:
+            problems += _left_out(tree, path)
         sources += [source] if source is not None else []
     return sources, problems
+
+
+def _left_out(tree: Tree, path: str) -> list[Problem]:
+    """What a table holds instead of labels, where that can be told."""
+    kind = kind_of_rows([cells for _, (_, cells) in zip(range(PEEKED_ROWS), quiet(peek_table(tree, path)), strict=False)])
+    codes = {"boxes": "table_of_boxes_left_out", "rle": "table_of_runs_left_out"}
+    return [Problem(codes[kind], "note", path)] if kind in codes else []
 
 
 def _source(tree: Tree, path: str, index: ImageIndex, *, trusting: bool) -> Source | None:

@@ -191,12 +191,17 @@ def write(classes: tuple[str, ...], samples: Iterable[Sample], root: Path, image
                 continue
             task, problems = _task(sample, classes, f"{LOCAL_FILES}{quote(f'images/{split}/{file_name}', errors='replace')}", kinds, lost)
             yield from problems
-            file.write(("[\n" if not count else ",\n") + json.dumps(task, ensure_ascii=False, separators=(",", ":")))
             count += 1
+            file.write(("[\n" if count == 1 else ",\n") + json.dumps(_numbered(task, count), ensure_ascii=False, separators=(",", ":")))
         file.write("\n]\n" if count else "[]\n")
     if lost["box_from_outline"]:
         yield Problem("box_from_outline", "note", ".", {"count": lost["box_from_outline"]})
     (root / INTERFACE).write_text(written(classes, list(kinds) or ["RectangleLabels"]), encoding="utf-8", errors="replace", newline="\n")
+
+
+def _numbered(task: dict[str, Any], number: int) -> dict[str, Any]:
+    """The task with the ids that Label Studio's own tools look for; a task has one annotation at most."""
+    return {"id": number, **task, "annotations": [{"id": number, **each} for each in task["annotations"]]}
 
 
 def _task(sample: Sample, classes: tuple[str, ...], image: str, kinds: dict[str, None],

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.datasets import plain_json
+from engine.datasets import plain_json, plain_text
 from engine.datasets.faults import problem_of
 from engine.datasets.formats import Format, ImagePolicy, json_head
 from engine.datasets.formats.labelme_shapes import KEYS, add_shapes, drawn, kind_of, label_of, shapes_of
@@ -82,7 +82,7 @@ def _listed(tree: Tree, kind: str, paths: Sequence[str]) -> list[str]:
     """The names in labels.txt or flags.txt: at the root, or beside the first label files."""
     folders = dict.fromkeys(("", *(path.rpartition("/")[0] for path in paths[:1])))
     found = next((path for path in (tree.find(f"{folder}/{kind}" if folder else kind) for folder in folders) if path), None)
-    lines = tree.read(found, MAX_CLASS_BYTES).decode("utf-8-sig", "replace").splitlines() if found else []
+    lines = plain_text.decoded(tree.read(found, MAX_CLASS_BYTES)).splitlines() if found else []
     return [line.strip() for line in lines if line.strip() and line.strip() not in NO_CLASSES]
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from engine.datasets.formats.mask_legends import VOID_NAMES, Legend
+from engine.datasets.formats.mask_legends import BACKGROUNDS, VOID_NAMES, Legend
 from engine.datasets.formats.mask_levels import check_masks, nearest, soft_colours, soft_gray
 from engine.datasets.formats.mask_values import TRANSPARENT, Levels, Raw, Survey, Tally, bands
 from engine.types import IGNORE, Problem, UserError
@@ -15,7 +15,7 @@ from engine.types import IGNORE, Problem, UserError
 UNKNOWN = 0xFFFE  # in a table: no mask that was looked at before has this value
 VOC_VOID = 0xE0E0C0
 BACKGROUND = "background"
-BACKGROUND_NAMES = frozenset((BACKGROUND, "bg", "back ground", "none", "nothing", "unlabeled", "unlabelled", "背景"))
+BACKGROUND_NAMES = BACKGROUNDS | {"back ground", "none", "nothing", "unlabeled", "unlabelled"}
 BINARY = (1, 255, 65535)  # what stands for "yes" beside 0
 SMALL = 32  # indices below this are counted, not chosen
 
@@ -157,6 +157,8 @@ class _Namer:
         for value in values:
             name = BACKGROUND if value == 0 else f"class {value}" if counted else f"value {value}"
             self.coding.table[value] = self.coding.id_of(name)
+        if not self.legend:
+            self.coding.notes.append(Problem("mask_no_names", "note", ".", {"count": sum(value != 0 for value in values)}))
 
     def _binary(self, high: int) -> None:
         """0 is background when it covers the most; else nobody can tell which of the two is the object."""

@@ -8,15 +8,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.datasets import plain_json
+from engine.datasets import plain_json, plain_text
 from engine.datasets.objects import clean_name
 from engine.datasets.tree import Tree
 from engine.types import UserError
 
 LEGENDS = ("dataset_meta.json", "labelmap.txt", "label_colors.txt", "label_colours.txt", "class_dict.csv", "class_dict_seg.csv", "_classes.csv",
            "classes.csv", "class_names.txt", "classes.txt", "labels.txt", "classes.json", "labels.json", "label_map.json", "id2label.json",
-           "class_dict.json", "colormap.json", "obj_class_to_machine_color.json")
+           "label_names.txt", "class_dict.json", "colormap.json", "obj_class_to_machine_color.json")
 VOID_NAMES = frozenset(("void", "ignore", "ignored", "__ignore__", "ignore_label", "ignore label"))
+BACKGROUNDS = frozenset(("background", "_background_", "bg", "背景", "背景类", "背景類"))  # case-folded
 NUMBERED = "# index name"  # the first line of a list that gives the indices itself
 MAX_BYTES = 4 << 20
 MAX_NAMES = 65_535
@@ -62,13 +63,13 @@ def read_legend(tree: Tree, path: str) -> Legend:
     """Empty when nothing in it can be understood."""
     try:
         data = tree.read(path, MAX_BYTES)
-        entries, numbered = _json_entries(data, path) if path.lower().endswith(".json") else _text_entries(data.decode("utf-8-sig", "replace"), path)
+        entries, numbered = _json_entries(data, path) if path.lower().endswith(".json") else _text_entries(plain_text.decoded(data), path)
     except UserError:
         return Legend()
     legend = Legend(path, numbered=numbered)
     for number, name, colour in entries[:MAX_NAMES]:
         name = clean_name(name)
-        name = "background" if name.casefold() == "_background_" else name or f"class {number}"
+        name = "background" if name.casefold() in BACKGROUNDS else name or f"class {number}"
         if number is not None:
             legend.by_index.setdefault(number, name)
         if colour is not None:

@@ -6,26 +6,34 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from engine.datasets.formats.image_index import ImageIndex, lines_of, split_of_list
+from engine.datasets.formats.image_index import SHOWN_FOLDERS, ImageIndex, lines_of, split_of_list, without_shown
 from engine.datasets.tree import SPLIT_WORDS, Tree, folded, split_of
 from engine.types import Problem, UserError
 
 IMAGE_WORDS = frozenset(("images", "image", "imgs", "img", "jpegimages", "input", "inputs", "originals", "original", "photos", "photo", "pictures",
-                         "rgb", "leftimg8bit", "frames", "scans", "src", "图像", "图片", "影像", "圖片", "原图", "原圖"))
+                         "rgb", "leftimg8bit", "frames", "scans", "src", "img_dir", "image_dir", "images_dir", "pngimages", "cxr_png",
+                         "701_stillsraw_full", "图像", "图片", "影像", "圖片", "原图", "原圖"))
 MASK_WORDS = ("manual", "segmentationclass", "segmentationclasspng", "segmentationclassraw", "masks", "mask", "labels", "label", "annotations",
               "annotation", "annot", "labelids", "segmentation", "segmentations", "seg", "segs", "gt", "gts", "groundtruth", "ground_truth",
               "ground truth", "ground-truth", "gtfine", "trimaps", "trimap", "targets", "target", "lbl", "matte", "mattes", "segmentationclassaug",
+              "ann_dir", "mask_dir", "masks_dir", "label_dir", "labels_dir", "pedmasks", "manualmask", "labeledapproved_full",
               "掩码", "掩膜", "标签", "标注", "遮罩", "標籤", "標註")  # the first of two folders wins
-NO_MASKS = frozenset(("segmentationobject", "segmentationobjectpng", "segmentationclassvisualization", "segmentationclassnpy", "visualization",
-                      "overlay", "overlays", "previews", "2nd_manual", "gtcoarse", "masks_human"))
+NO_MASKS = SHOWN_FOLDERS | {"segmentationobject", "segmentationobjectpng", "segmentationclassnpy", "overlay", "overlays", "previews", "2nd_manual",
+                            "gtcoarse", "masks_human"}
+NNUNET = {"tr": "train", "ts": "test", "va": "valid"}  # imagesTr and labelsTr
 _ENDS = "masks?|labels?|seg|segs|segmentations?|gt|groundtruth|ground_truth|annotations?|annots?|trimaps?|mattes?|labelids|gtfine_labelids|manual\\d?"
-_FOLDER_END = re.compile(rf"^(?:(?P<head>.+?)[_\- .](?:{_ENDS})|(?P<glued>.+?)annots?|(?:{_ENDS})[_\- .](?P<tail>.+)|\d+(?:st|nd)_manual)$")
+_FOLDER_END = re.compile(rf"^(?:(?P<head>.+?)[_\- .](?:{_ENDS})|(?P<glued>.+?)(?:annots?|masks)|(?:left|right)masks?|"
+                         rf"(?:{_ENDS})[_\- .](?P<tail>.+)|\d+(?:st|nd)_manual)$")
 _IMAGE_END = re.compile(r"^(?:(?P<head>.+?)[_\- .](?:images?|imgs?)|(?:images?|imgs?)[_\- .](?P<tail>.+))$")
 _STEM_END = re.compile(rf"^(?P<base>.+?)[_\-. ](?:{_ENDS}|l|bw)(?P<number>[_\- .]?\d{{1,3}})?$")
 _STEM_START = re.compile(r"^(?:masks?|labels?|seg|segmentation|gt|annotation|lbl)[_\-. ]?(?P<base>.*\d.*|.{3,})$")
 _IMAGE_STEM = re.compile(r"^(?:(?:images?|img|im|input)[_\-. ]?(?P<tail>.*\d.*|.{3,})|"
-                         r"(?P<head>.+?)[_\-. ](?:images?|img|im|rgb|sat|input|original|leftimg8bit|training|test))$")
+                         r"(?P<head>.+?)[_\-. ](?:images?|img|im|rgb|sat|input|original|leftimg8bit|training|test|0000))$")
+_NNUNET = re.compile(r"^(?P<word>images|labels)(?P<split>tr|ts|va)$")
+_SIBLING = re.compile(r"^(?P<base>.+)_(?:color|instanceids|instancetrainids|labeltrainids)$")
+_SIDE = re.compile(r"^(?:left|right)[_\-. ]?masks?$")
 _HINT = re.compile(r"mask|lab|lbl|seg|gt|ground|anno|trimap|matte|manual|[_\-. ](?:l|bw)\b")
+LABELME_DUMP = {"img", "label"}  # what labelme writes into a folder for each image
 MAX_LISTS = 60
 TWINS = 1000  # the rank of pictures that only a second suffix tells from the images
 
@@ -62,7 +70,7 @@ def pair(tree: Tree) -> Pairing:
         taken = _Lists(tree, found, images, masks).read()
         _Matcher(found, images).match([mask for mask in masks if mask.path not in taken])
     for path in found.images:
-        found.splits.setdefault(path, split_of(*path.split("/")[:-1]))
+        found.splits.setdefault(path, split_of(*path.split("/")[:-1]) or split_of(*_role(path.rpartition("/")[0])[0]))
     return found
 
 
@@ -72,16 +80,24 @@ def _sorted_out(tree: Tree) -> tuple[list[_Picture], list[_Picture]]:
     images: list[_Picture] = []
     masks: list[_Picture] = []
     for folder, listing in tree.walk():
-        names = listing.images()
+        names = without_shown(listing.images())
         if not names:
             continue
         key, role = _role(folder)
         prefix = f"{folder}/" if folder else ""
+        if role is not None:
+            names = _without_siblings(names)
         inside, rank = (set(names), role) if role is not None else _masks_among(names)
         if rank >= 0:
             masks += [_Picture(prefix + name, key, _stem(name), rank) for name in names if name in inside]
             images += [_Picture(prefix + name, key, _stem(name)) for name in names if name not in inside]
     return images, masks
+
+
+def _without_siblings(names: list[str]) -> list[str]:
+    """Of the pictures that Cityscapes has for each image, the one with the ids of the classes."""
+    known = {stem.removesuffix("_labelids") for name in names if (stem := _stem(name)).endswith("_labelids")}
+    return [name for name in names if not ((match := _SIBLING.match(_stem(name))) and match["base"] in known)] if known else names
 
 
 def _role(folder: str) -> tuple[tuple[str, ...], int | None]:
@@ -90,8 +106,11 @@ def _role(folder: str) -> tuple[tuple[str, ...], int | None]:
     role: int | None = None
     for part in folder.split("/") if folder else ():
         word = folded(part)
-        mask = _FOLDER_END.match(word)
-        if word in NO_MASKS:
+        mask, medical = _FOLDER_END.match(word), _NNUNET.match(word)
+        if medical is not None:
+            role = MASK_WORDS.index("labels") if medical["word"] == "labels" else None
+            key.append(NNUNET[medical["split"]])
+        elif word in NO_MASKS:
             role = -1
         elif word in MASK_WORDS:
             role = MASK_WORDS.index(word)
@@ -110,6 +129,8 @@ def _role(folder: str) -> tuple[tuple[str, ...], int | None]:
 
 def _masks_among(names: list[str]) -> tuple[set[str], int]:
     """The masks in a folder that holds images too, and their rank: x_mask.png beside x.jpg, or (TWINS) x.png beside x.jpg throughout."""
+    if {*map(_stem, names)} == LABELME_DUMP:
+        return {name for name in names if _stem(name) == "label"}, 0
     hints = [name for name in names if _HINT.search(folded(name))]
     if hints:
         stems = {_stem(name) for name in names}
@@ -138,6 +159,10 @@ def _image_base(stem: str) -> str:
     return (match["tail"] or match["head"]) if match else stem
 
 
+def _unsplit(key: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(part for part in key if part not in SPLIT_WORDS)
+
+
 # ---- one to the other
 
 class _Matcher:
@@ -148,12 +173,14 @@ class _Matcher:
         self.placed: dict[tuple[tuple[str, ...], str], _Picture] = {}
         self.loosely: dict[tuple[tuple[str, ...], str], _Picture] = {}
         self.stems: dict[str, list[_Picture]] = {}
+        self.unsplit: dict[tuple[tuple[str, ...], str], list[_Picture]] = {}
         self.groups: dict[tuple[str, ...], list[_Picture]] = {}
         for image in images:
             base = _image_base(image.stem)
             self.placed.setdefault((image.key, image.stem), image)
             self.loosely.setdefault((image.key, base), image)
             self.groups.setdefault(image.key, []).append(image)
+            self.unsplit.setdefault((_unsplit(image.key), image.stem), []).append(image)
             for stem in {image.stem, base}:
                 self.stems.setdefault(stem, []).append(image)
 
@@ -175,7 +202,11 @@ class _Matcher:
             image = self.placed.get((mask.key, name))
             if image is not None:
                 return image
-        return next((image for name in names if (image := self.loosely.get((mask.key, name)))), None)
+        image = next((image for name in names if (image := self.loosely.get((mask.key, name)))), None)
+        if image is None and mask.key and not split_of(*mask.key):
+            alike = next((found for name in names if (found := self.unsplit.get((mask.key, name)))), [])
+            image = alike[0] if len(alike) == 1 else None
+        return image
 
     def _anywhere(self, mask: _Picture) -> _Picture | None:
         for name in (mask.stem, *_bases(mask.stem)):
@@ -193,6 +224,8 @@ class _Matcher:
     def _is_part(self, mask: _Picture, image: _Picture) -> bool:
         """Whether several masks share the image's objects: x_mask_1, x_mask_2, or a folder of its own."""
         match = _STEM_END.match(mask.stem)
+        if _SIDE.match(folded(mask.path.split("/")[-2] if "/" in mask.path else "")):
+            return True
         if match is not None and match["number"] is not None and match["base"] in (image.stem, _image_base(image.stem)):
             return True
         return mask.key == image.key and self._only_one(mask) is image and image.stem not in (mask.stem, *_bases(mask.stem))

@@ -16,7 +16,7 @@ from engine.datasets import image_headers
 from engine.datasets.faults import problem_of
 from engine.datasets.formats import Format
 from engine.datasets.formats.mask_codes import BACKGROUND, Coding, decide
-from engine.datasets.formats.mask_legends import find_legend
+from engine.datasets.formats.mask_legends import MAX_BYTES, find_legend
 from engine.datasets.formats.mask_levels import are_rough, soft_colours, soft_gray
 from engine.datasets.formats.mask_pairs import Pairing, pair, strays
 from engine.datasets.formats.mask_png_write import write
@@ -29,6 +29,7 @@ MAX_SURVEYED = 20_000_000_000  # pixels; of more, masks spread over the whole se
 MAX_NAMED = 50
 FEW_STRANGE = 10  # one picture in so many may be something else
 PEEKED = 3
+OWN_NAMES = "label_names.txt"  # what labelme writes beside each mask
 
 
 # ---- recognising
@@ -68,10 +69,21 @@ def read(root: Path) -> Reading:
     tree = Tree(root)
     found = pair(tree)
     pairs = [(image, mask) for image in found.images for mask in found.masks.get(image, ())]
+    _check_legends(tree, pairs)
     survey, strange, notes = _survey(tree, pairs)
     coding = decide(survey, find_legend(tree, (mask for _, mask in pairs)), pairs[0][1] if pairs else "")
     coding.notes += notes
     return Reading(tuple(coding.classes), _Items(tree, found, coding, strange).stream(), "semantic")
+
+
+def _check_legends(tree: Tree, pairs: list[tuple[str, str]]) -> None:
+    """Raises UserError when the masks come with a list of names each, and these differ: the same value then means different classes."""
+    folders = sorted({mask.rpartition("/")[0] for _, mask in pairs})
+    paths = [path for folder in folders if (path := tree.find(f"{folder}/{OWN_NAMES}" if folder else OWN_NAMES))]
+    first = tree.read(paths[0], MAX_BYTES).split() if len(paths) > 1 else []
+    other = next((path for path in paths[1:] if tree.read(path, MAX_BYTES).split() != first), None)
+    if other is not None:
+        raise UserError("mask_legends_differ", name=paths[0], other=other)
 
 
 def _survey(tree: Tree, pairs: list[tuple[str, str]]) -> tuple[Survey, set[str], list[Problem]]:

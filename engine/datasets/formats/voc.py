@@ -12,8 +12,9 @@ from pathlib import Path
 from engine.datasets.faults import problem_of
 from engine.datasets.formats import Format, ImagePolicy, xml_head
 from engine.datasets.formats.boxed_objects import BoxedObjects
+from engine.datasets.formats.image_index import MASK_FOLDERS
 from engine.datasets.formats.lookup import size_differs
-from engine.datasets.formats.voc_layout import MASK_FOLDERS, Layout, survey
+from engine.datasets.formats.voc_layout import Layout, survey
 from engine.datasets.formats.voc_lists import SETS, labelmap
 from engine.datasets.formats.voc_xml import MAX_XML_BYTES, add_object, load, text_for
 from engine.datasets.images import size_of

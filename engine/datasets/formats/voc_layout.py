@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from engine.datasets.faults import problem_of
 from engine.datasets.formats import xml_head
+from engine.datasets.formats.image_index import MASK_FOLDERS, SHOWN_FOLDERS
 from engine.datasets.formats.lookup import Lookup
 from engine.datasets.formats.voc_lists import Lists, declared_classes, find_lists, in_lists, keys_of
 from engine.datasets.formats.voc_xml import MAX_XML_BYTES, is_outlined, load, name_of
@@ -17,7 +18,6 @@ from engine.datasets.tree import Tree, folded, split_of
 from engine.types import Problem, UserError
 
 IMAGE_WORDS = frozenset(("jpegimages", "images", "image", "imgs", "img", "jpegs", "jpg", "pictures", "photos", "图片", "图像", "影像", "圖片"))
-MASK_FOLDERS = frozenset(f"segmentation{kind}{form}" for kind in ("class", "object") for form in ("", "raw", "png", "aug", "visualization"))
 ABSENT = frozenset(("", "0"))
 
 
@@ -163,5 +163,6 @@ def _unlisted_files(layout: Layout, stems: set[str]) -> Iterator[Problem]:
 
 def _masks(tree: Tree) -> Iterator[Problem]:
     for folder, listing in tree.walk():
-        if folder.rpartition("/")[2].casefold().startswith("segmentationclass") and listing.images():
+        name = folder.rpartition("/")[2].casefold()
+        if name in MASK_FOLDERS - SHOWN_FOLDERS and not name.startswith("segmentationobject") and listing.images():
             yield Problem("voc_masks_beside", "note", folder, {"count": len(listing.images())})

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from engine.datasets import plain_text
 from engine.datasets.images import is_image
 from engine.datasets.objects import clean_name, shown
 from engine.datasets.tree import SPLIT_WORDS, Tree, folded
@@ -116,7 +117,7 @@ def _read(tree: Tree, base: str, sets: str) -> Lists:
 
 def _entries(tree: Tree, path: str) -> Iterator[tuple[int, str, tuple[str, ...]]]:
     """(line, text, keys) of each line: a name, with or without suffix, folder, quotes, a flag or the path of the label file behind it."""
-    for number, line in enumerate(tree.read(path, MAX_LIST_BYTES).decode("utf-8-sig", "replace").splitlines(), 1):
+    for number, line in enumerate(plain_text.decoded(tree.read(path, MAX_LIST_BYTES)).splitlines(), 1):
         text = line.strip()
         if not text or text == "#" or text.startswith("# "):
             continue
@@ -154,7 +155,7 @@ def declared_classes(tree: Tree, used: Collection[str]) -> list[str]:
             found = listing.file(wanted)
             if found is not None:
                 path = f"{folder}/{found}" if folder else found
-                names.update(dict.fromkeys(_declared(tree.read(path, MAX_LIST_BYTES).decode("utf-8-sig", "replace"), set(used))))
+                names.update(dict.fromkeys(_declared(plain_text.decoded(tree.read(path, MAX_LIST_BYTES)), set(used))))
     return list(names)
 
 

@@ -21,14 +21,13 @@ from engine.datasets import plain_xml
 from engine.datasets.formats.boxed_objects import BoxedObjects
 from engine.datasets.objects import Classes, clean_name, number
 from engine.datasets.outlines import as_polygons, joined
-from engine.types import RLE, Instances, Polygons, Problem, Sample, UserError
+from engine.types import RLE, Instances, Polygons, Problem, Sample
 
 MAX_XML_BYTES = 64 << 20
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 FLAGS = frozenset(("difficult", "truncated", "occluded"))
 USUAL = frozenset((None, "0", "Unspecified"))
 NOTHING = frozenset(("", "0", "no", "false", "none", "unspecified"))
-_DECLARATION = re.compile(rb"^\s*<\?xml[^>]*\?>")
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -36,28 +35,7 @@ _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 def load(data: bytes, where: str, problems: list[Problem] | None = None) -> Element:
     """The outermost element of a label file. Chinese encodings, which the parser does not know, are read with a note. Raises UserError."""
-    try:
-        return plain_xml.parse(data, where)
-    except UserError as error:
-        text = _chinese(data) if error.key == "xml_damaged" else None
-        if text is None:
-            raise
-        content = plain_xml.parse(text.encode(), where)
-        if problems is not None:
-            problems.append(Problem("label_encoding", "note", where, {"encoding": "GB18030"}))
-        return content
-
-
-def _chinese(data: bytes) -> str | None:
-    """The text of a file in GBK, without its declaration; None for what is UTF-8 or -16, or no text."""
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        try:
-            return None if data[:2] in (b"\xff\xfe", b"\xfe\xff") else _DECLARATION.sub(b"", data).decode("gb18030")
-        except UnicodeDecodeError:
-            return None
-    return None
+    return plain_xml.parse(data, where, problems)
 
 
 def name_of(item: Element) -> str:

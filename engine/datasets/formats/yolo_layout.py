@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.datasets import plain_text
 from engine.datasets.images import is_image
 from engine.datasets.plain_yaml import parse
 from engine.datasets.tree import SPLIT_WORDS, Tree, normal, split_of
@@ -85,7 +86,7 @@ def _configuration(layout: Layout, name: str | None) -> dict[str, Any]:
     layout.config = name
     data = layout.tree.read(name, MAX_LIST_BYTES)
     if name.lower().endswith(".data"):
-        pairs = (line.partition("=") for line in data.decode("utf-8", "replace").splitlines())
+        pairs = (line.partition("=") for line in plain_text.decoded(data).splitlines())
         return {key.strip(): value.strip() for key, sign, value in pairs if sign and key.strip() != "names"}
     parsed = parse(data, name)
     if not isinstance(parsed, dict):
@@ -133,7 +134,7 @@ def _names_beside(layout: Layout) -> dict[int, str] | None:
 
 
 def _lines(tree: Tree, name: str) -> list[str]:
-    text = tree.read(name, 4 << 20).decode("utf-8-sig", "replace")
+    text = plain_text.decoded(tree.read(name, 4 << 20))
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
@@ -189,7 +190,7 @@ class _Resolver:
         """A text file with one image path a line."""
         data = self.tree.read(name, MAX_LIST_BYTES)
         found = []
-        for number, line in enumerate(data.decode("utf-8-sig", "replace").splitlines(), 1):
+        for number, line in enumerate(plain_text.decoded(data).splitlines(), 1):
             if not line.strip():
                 continue
             path = self._listed(line.strip(), name.rpartition("/")[0])

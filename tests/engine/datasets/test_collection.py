@@ -100,3 +100,20 @@ def test_a_missing_valid_split_is_made_and_said(yolo_folder, tmp_path):
     assert {name: len(made.split(name)) for name in ("train", "valid", "test")} == {"train": 8, "valid": 2, "test": 1}
     assert [problem.code for problem in made.problems] == ["valid_split_made"]
     assert with_valid(made) is made
+
+
+def named(names, group=None):
+    return Collection(("a",), [Sample(name, (10, 10), Instances.empty(), None, group, name) for name in names])
+
+
+def test_groups_that_the_names_tell_stay_together_and_a_note_says_so():
+    names = [f"video{video}_frame_{frame:04}.jpg" for video in range(5) for frame in range(6)]
+    made = with_valid(named(names))
+    assert all(len({sample.split for sample in made.samples if sample.name.startswith(f"video{video}_")}) == 1 for video in range(5))
+    assert [(problem.code, problem.values) for problem in made.problems][:1] == [("groups_guessed", {"rule": "video #", "count": 5, "images": 30})]
+    assert all(sample.group is None for sample in made.samples)
+
+
+def test_names_are_not_asked_when_groups_are_known():
+    names = [f"video{video}_frame_{frame:04}.jpg" for video in range(5) for frame in range(6)]
+    assert with_splits(named(names, "one"), {"train": 0.5, "valid": 0.5}).problems == []

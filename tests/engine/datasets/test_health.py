@@ -1,6 +1,7 @@
 import json
 import shutil
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -314,3 +315,11 @@ def test_a_hundred_thousand_images_are_checked_within_seconds(sample):
     started = time.perf_counter()
     check(Collection(tuple(f"c{n}" for n in range(80)), samples), look=False)
     assert time.perf_counter() - started < 12  # about 2 s alone
+
+
+def test_augmented_copies_of_one_picture_in_two_splits_are_named(sample):
+    parts = [("train", "im7_jpg.rf.0a"), ("train", "im8_jpg.rf.0b"), ("valid", "im7_jpg.rf.0c")]
+    report = check(Collection(("a",), [replace(sample(boxes(0), split), name=f"{split}/images/{name}.png") for split, name in parts]))
+    leak = found(report)["source_in_splits"]
+    assert (leak.severity, leak.where, leak.values) == ("warning", "valid/images/im7_jpg.rf.0c.png",
+                                                        {"group": "im7", "count": 2, "splits": "train (1), valid (1)"})

@@ -8,6 +8,7 @@ import pytest
 
 from engine.datasets import splits
 from engine.datasets.splits import Item, deal, groups_by, preview
+from engine.datasets.splits_guess import guessed
 from engine.types import UserError
 
 THREE = {"train": 0.7, "valid": 0.2, "test": 0.1}
@@ -182,3 +183,39 @@ def test_a_pattern_of_ones_own_finds_groups_or_says_what_is_wrong_with_it():
 
 def test_rules_are_listed():
     assert splits.RULES == ("none", "folder", "prefix", "pattern")
+
+
+@pytest.mark.parametrize(("name", "source"), [("train/images/im7_jpg.rf.0a1b.jpg", "im7"), ("im7.rf.00000000000000000000000000000032.png", "im7"),
+                                              ("cats/7_PNG.rf.Ab12.jpg", "cats/7"), ("im7.jpg", None), ("a.rf.b.jpg", None)])
+def test_an_augmented_copy_names_the_picture_that_it_was_made_from(name, source):
+    assert splits.source_of(name) == source
+
+
+def test_augmented_copies_of_one_picture_are_never_parted():
+    items = [Item((n, copy), f"images/im{n}_jpg.rf.{n * 7 + copy:032x}.jpg") for n in range(15) for copy in range(3)]
+    dealt = deal(items, {"train": 0.6, "valid": 0.4})
+    assert all(len({dealt[n, copy] for copy in range(3)}) == 1 for n in range(15))
+    assert set(dealt.values()) == {"train", "valid"}
+
+
+@pytest.mark.parametrize(("form", "rule"), [
+    ("patient_{:03}/images/{}.png", "patient #"), ("images/Case-{}_{}.png", "patient #"), ("video{}_frame_{:05}.jpg", "video #"),
+    ("images/BraTS20_Training_{:03}_slice_{:03}.png", "# slice"), ("vid{}_frame_{}_jpg.rf.{:x}.jpg", "video #")])
+def test_names_that_speak_of_patients_or_videos_make_groups(form, rule):
+    names = [form.format(group, piece, piece) for group in range(4) for piece in range(3)]
+    found, groups = guessed(names)
+    assert found == rule
+    assert [len(set(groups[start:start + 3])) for start in (0, 3, 6, 9)] == [1, 1, 1, 1]
+    assert len(set(groups)) == 4
+
+
+@pytest.mark.parametrize("names", [["a.png", "b.png"], ["video1_frame_1.png", "video1_frame_2.png"], ["case1.png", "case2.png"],
+                                   ["showcase1_a.png", "showcase1_b.png", "showcase2_a.png"], ["frame_1.png", "frame_2.png"]])
+def test_names_that_say_nothing_or_name_one_group_make_none(names):
+    assert guessed(names) is None
+
+
+def test_names_without_end_are_no_burden():
+    start = time.perf_counter()
+    guessed(["1" * 100_000, "_slice1" * 20_000, "patient" * 20_000, "1_" * 50_000] * 50)
+    assert time.perf_counter() - start < 5

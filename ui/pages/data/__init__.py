@@ -18,7 +18,7 @@ from ui.i18n import label, language_of, static, t
 from ui.pages.data import browse, classes, exporting, health, importing, splits, statistics, versions, words
 from ui.pages.data.exporting import Export
 from ui.pages.data.panel import LOOSE, QUIET, Panel, Room, form, sent
-from ui.selection import App, choose_dataset
+from ui.selection import App, choose_dataset, dataset_choices
 
 PANELS = {"browse": browse, "health": health, "statistics": statistics, "splits": splits, "classes": classes, "versions": versions}
 
@@ -40,6 +40,7 @@ def build(app: App) -> None:
                 with gr.Tab(label(f"data.tab.{name}"), id=name, elem_id=f"lb-view-{name}") as tabs[name]:
                     panels[name] = module.build(room)
     importing.wire(room, zone, status)
+    app.blocks.load(lambda: gr.Accordion(open=not dataset_choices(app.workspace)), None, zone.frame, queue=False, **QUIET)
     exporting.wire(room, exported)
     _wire_views(room, header, (exported.frame, asked.frame), panels, tabs)
     _wire_header(room, header, exported, asked)

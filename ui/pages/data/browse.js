@@ -94,6 +94,12 @@ element.addEventListener('click', (event) => {
     return;
   }
   if ('act' in button.dataset) act(button.dataset.act, '');
+  if ('moveGo' in button.dataset) {
+    const to = button.parentElement.querySelector('[data-move]');
+    if (to.value) act('move', to.value);
+    to.value = '';
+    button.disabled = true;
+  }
   if ('clear' in button.dataset) { picked.clear(); mark(); }
   if ('reset' in button.dataset) trigger('reset', {});
   if ('pickPage' in button.dataset) {
@@ -104,7 +110,7 @@ element.addEventListener('click', (event) => {
 });
 element.addEventListener('mousedown', (event) => { if (event.shiftKey && event.target.closest('[data-id]')) event.preventDefault(); });
 element.addEventListener('change', (event) => {
-  if (event.target.matches('[data-move]') && event.target.value) { act('move', event.target.value); event.target.value = ''; }
+  if (event.target.matches('[data-move]')) event.target.parentElement.querySelector('[data-move-go]').disabled = !event.target.value;
   if (event.target.matches('[data-page]')) trigger('turn', {page: Number(event.target.value)});
 });
 element.addEventListener('keydown', (event) => {

@@ -31,6 +31,7 @@ element.addEventListener('click', (event) => {
   if (button) button.setAttribute('aria-expanded', element.closest('.lb-filters').classList.toggle('lb-open'));
 });
 """
+TOAST_SECONDS = 4
 VIEWER_JS = Path(__file__).with_name("viewer.js")
 
 
@@ -143,16 +144,15 @@ def _wire_grid(room: Room, filters: dict[str, Any], tiles: gr.HTML, page: gr.Sta
     def act(request: gr.Request, event: gr.EventData, wanted: str | None) -> float:
         dataset, language = room.to_edit(wanted), language_of(request)
         if sent(event).get("action") == "empty":
-            gr.Info(plural("data.trash_emptied", editing.empty_trash(dataset), language), title=t("ui.toast.success", language))
+            said(plural("data.trash_emptied", editing.empty_trash(dataset), language), language)
         else:
             done(edit(dataset, sent(event)), language)
         return now()
 
     view = [tiles, page]
-    for name, part in filters.items():
-        event = part.submit if name == "search" else part.input
-        event(first, chosen, view, **LOOSE, trigger_mode="always_last")
-    filters["search"].blur(first, chosen, view, **LOOSE)
+    for part in filters.values():
+        part.input(first, chosen, view, **LOOSE, trigger_mode="always_last")
+    filters["search"].submit(first, chosen, view, **LOOSE, trigger_mode="always_last")
     tiles.turn(turn, chosen, view, **LOOSE)
     tiles.reset(clear, room.app.dataset, [*filters.values(), *view], **LOOSE)
     tiles.act(act, room.app.dataset, room.changed, **LOOSE)
@@ -206,6 +206,11 @@ def edit(dataset: Dataset, asked: dict[str, Any]) -> Edit:
 
 
 def done(change: Edit, language: str, *, undone: bool = False) -> None:
-    """Says what has been changed, or taken back. A message shows its text as HTML."""
+    """Says what has been changed, or taken back."""
     words = edit_text(change, language)
-    gr.Info(html.esc(t("data.undone_what", language, what=words) if undone else words), title=t("ui.toast.success", language))
+    said(t("data.undone_what", language, what=words) if undone else words, language)
+
+
+def said(words: str, language: str) -> None:
+    """A message of success that goes by itself. Messages show their text as HTML, so `words` are escaped."""
+    gr.Success(html.esc(words), duration=TOAST_SECONDS, title=t("ui.toast.success", language))

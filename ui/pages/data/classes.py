@@ -93,7 +93,7 @@ def change(dataset: Dataset, data: dict[str, Any]) -> Edit:
         return editing.rename_class(dataset, int(number), name)
     chosen = picked(dataset, data)
     if data.get("send") == "merge":
-        into = str(data.get("value", ""))
+        into = str(data.get("value") or (data.get("form") or {}).get("into", ""))
         if not into.isdecimal() or int(into) >= len(dataset.classes):
             raise UserError("nothing_selected")
         return editing.merge_classes(dataset, [number for number in chosen if number != int(into)], int(into))
@@ -113,7 +113,7 @@ def table_html(known: Sequence[Line], language: str, *, editable: bool = True, a
     shown = [split for split in SPLITS if any(split in line.counts for line in known)]
     shown += sorted({split for line in known for split in line.counts} - set(shown))
     head: list[Any] = [tag("input", type="checkbox", data_check_all=True, aria_label=t("data.pick_all", language))] if editable else []
-    head += [t("data.class", language), t("data.boxes", language), *(split_name(split, language) for split in shown), ""]
+    head += [t("data.class", language), t("data.boxes", language), *(_by_split(split_name(split, language)) for split in shown), ""]
     rows = [_row(line, shown, language, editable, line.id in asked) for line in known]
     first = 2 if editable else 1
     body = html.table(head, rows, numeric=range(first, first + 1 + len(shown)), label=t("data.classes", language))
@@ -128,10 +128,10 @@ def _row(line: Line, splits: Sequence[str], language: str, editable: bool, asked
     swatch = tag("i", class_="lb-swatch", style=f"background:{color_of(line.id)}")
     see = tag("button", t("data.show_class", language), type="button", class_="lb-button lb-quiet", data_send="show", data_class=line.id,
               disabled=not line.whole)
-    numbers = [html.number(line.whole), *(html.number(line.counts.get(split, 0)) for split in splits), see]
+    numbers = [html.number(line.whole), *(_by_split(html.number(line.counts.get(split, 0))) for split in splits), see]
     if not editable:
         return [tag("span", swatch, " ", line.name), *numbers]
-    box = tag("input", type="checkbox", name_="class", value=line.id, checked=asked, data_counts=True,
+    box = tag("input", type="checkbox", name_="class", value=line.id, checked=asked, data_counts=line.whole,
               aria_label=t("data.pick", language, name=line.name))
     field = tag("input", type="text", name_=f"name-{line.id}", value=line.name, class_="lb-input lb-inline", maxlength=LONGEST_NAME,
                 aria_label=t("data.rename_class", language, name=line.name))
@@ -140,14 +140,21 @@ def _row(line: Line, splits: Sequence[str], language: str, editable: bool, asked
     return [box, tag("span", swatch, field, save, class_="lb-line", data_row=True), *numbers]
 
 
+def _by_split(content: str) -> Html:
+    """In a column for which a narrow screen has no room."""
+    return tag("span", content, class_="lb-by-split")
+
+
 def _tools(known: Sequence[Line], language: str) -> Html:
     """What can be done with the checked classes."""
     count = tag("span", data_count=True, data_one=t("data.classes_chosen.one", language), data_many=t("data.classes_chosen", language),
                 class_="lb-muted lb-small")
     options = [tag("option", t("data.merge_into", language), value=""), *(tag("option", line.name, value=line.id) for line in known)]
-    into = tag("select", *options, class_="lb-select", data_send="merge", data_needs=1, aria_label=t("data.merge_into", language))
+    into = tag("select", *options, class_="lb-select", name_="into", data_needs=1, aria_label=t("data.merge_into", language))
+    merge = tag("button", t("data.merge_go", language), type="button", class_="lb-button", data_send="merge", data_merges="into", disabled=True,
+                data_bare=t("data.merge_go", language), data_one=t("data.merge_go_n.one", language), data_many=t("data.merge_go_n", language))
     delete = tag("button", t("data.class_delete", language), type="button", class_="lb-button", data_send="ask", data_needs=1)
-    return tag("div", count, into, delete, class_="lb-foot")
+    return tag("div", count, tag("span", into, merge, class_="lb-pair"), delete, class_="lb-foot")
 
 
 def _question(known: Sequence[Line], asked: Sequence[int], images: int, language: str) -> Html:

@@ -51,9 +51,9 @@ def build() -> Export:
 
 
 def choices(dataset: Dataset, language: str) -> list[tuple[str, str]]:
-    """(name, id) of the formats that can hold what this set has."""
+    """(name, id) of the formats that can hold what this set has, the one without labels last."""
     able = [name for name, entry in formats.entries().items() if entry.write is not None and (not entry.tasks or dataset.task in entry.tasks)]
-    return [(format_name(name, language), name) for name in able]
+    return [(format_name(name, language), name) for name in sorted(able, key=lambda name: name == "images")]
 
 
 def unfolded(dataset: Dataset | None, language: str) -> tuple[Any, ...]:

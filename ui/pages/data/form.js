@@ -26,6 +26,12 @@ const follow = (form) => {  // parts that depend on how many boxes are checked
   for (const part of form.querySelectorAll('[data-count]')) {
     part.textContent = (checked.length === 1 ? part.dataset.one : part.dataset.many).replace('{n}', checked.length.toLocaleString('en'));
   }
+  for (const part of form.querySelectorAll('[data-merges]')) {  // says how many objects would change
+    const into = form.querySelector(`[name="${part.dataset.merges}"]`).value, moved = checked.filter((box) => box.value !== into);
+    const objects = moved.reduce((sum, box) => sum + Number(box.dataset.counts), 0), words = objects === 1 ? part.dataset.one : part.dataset.many;
+    part.disabled = !into || !moved.length;
+    part.textContent = part.disabled ? part.dataset.bare : words.replace('{n}', objects.toLocaleString('en'));
+  }
   for (const all of form.querySelectorAll('[data-check-all]')) {
     all.checked = boxes.length > 0 && checked.length === boxes.length;
     all.indeterminate = checked.length > 0 && checked.length < boxes.length;

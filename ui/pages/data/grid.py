@@ -55,7 +55,8 @@ def _bar(query: Query, shown: int, total: int, language: str, editable: bool) ->
 
 def _move(language: str) -> Html:
     options = [tag("option", t("data.move_to", language), value=""), *(tag("option", split_name(split, language), value=split) for split in SPLITS)]
-    return tag("select", *options, data_move=True, class_="lb-select", aria_label=t("data.move_to", language))
+    select = tag("select", *options, data_move=True, class_="lb-select", aria_label=t("data.move_to", language))
+    return tag("span", select, _button("data.move", language, data_move_go=True, disabled=True), class_="lb-pair")
 
 
 def _button(key: str, language: str, **attributes: Any) -> Html:
@@ -80,26 +81,33 @@ def _tile(row: Row, index: int, key: str, classes: tuple[str, ...], language: st
     dot = tag("i", class_="lb-split-dot", style=f"background:{colour}", title=split_name(row.split, language))
     marks = tag("span", html.icon("warn", 16), class_="lb-tile-mark", title=kinds) if row.problems else ""
     picture = tag("img", alt=t("data.image_alt", language, name=row.name, objects=note), draggable="false")
+    torn = tag("span", html.icon("image", 24), tag("span", t("data.unreadable", language)), class_="lb-tile-unread")
     caption = tag("span", dot, tag("span", name, class_="lb-tile-name"), tag("span", note, class_="lb-tile-note"), class_="lb-tile-caption")
-    button = tag("button", tag("span", picture, marks, class_="lb-well"), caption, _tags(row, classes), type="button", class_="lb-tile-open",
-                 title=row.name)
+    well = tag("span", picture, torn, marks, class_="lb-well")
+    button = tag("button", well, caption, _tags(row, classes, language), type="button", class_="lb-tile-open", title=row.name)
     box = tag("label", tag("input", type="checkbox", aria_label=t("data.pick", language, name=row.name)), class_="lb-tile-pick")
     return tag("div", button, box, class_="lb-tile", data_id=row.id, data_index=index, data_key=key)
 
 
 def note_of(row: Row, language: str) -> str:
     """How many objects, or the state when there are none."""
-    if row.state in ("unlabeled", "background"):
-        return t(f"data.state.{row.state}", language)
+    if row.state == "unlabeled":
+        return t("data.state.unlabeled", language)
+    if isinstance(row.labels, Tags):
+        return ""
+    if row.state == "background":
+        return t("data.state.background", language)
     return html.number(row.objects) if isinstance(row.labels, Instances) else ""
 
 
-def _tags(row: Row, classes: tuple[str, ...]) -> Html:
-    """Image-level labels as chips; what is not there is not shown."""
+def _tags(row: Row, classes: tuple[str, ...], language: str) -> Html:
+    """Image-level labels as chips; classes that are not there are not shown, and that none is there is said."""
     if not isinstance(row.labels, Tags):
         return Html("")
     there = [number for number, value in enumerate(row.labels.values.tolist()) if value >= UNCERTAIN and number < len(classes)]
     chips = [html.chip(classes[number] + (" ?" if row.labels.values[number] == UNCERTAIN else ""), color_of(number)) for number in there[:MOST_TAGS]]
+    if not there:
+        chips.append(tag("span", t("data.no_class", language), class_="lb-chip lb-muted"))
     if len(there) > MOST_TAGS:
         chips.append(html.chip(f"+{len(there) - MOST_TAGS}"))
     return tag("span", *chips, class_="lb-chips lb-tile-tags")

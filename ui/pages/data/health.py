@@ -13,6 +13,7 @@ import gradio as gr
 from engine.datasets import editing, health, repairs
 from engine.datasets.health import Report
 from engine.datasets.repairs import Repair
+from engine.datasets.standing import ignore, ignored
 from engine.datasets.store import Dataset
 from engine.types import UserError
 from ui.guard import guarded
@@ -50,14 +51,17 @@ def build(room: Room) -> Panel:
 
     def show(dataset: Dataset | None, language: str) -> tuple[Any, ...]:
         if dataset is None:
-            return "", "", "", "", ""
-        report = dataset.report()
-        mends = proposals(dataset, report) if not room.app.demo else ()
-        return (parts.head(dataset, report, language), parts.repairs_html(mends, language), "", parts.problems_html(dataset, report, mends, language),
-                parts.history_html(editing.edits(dataset), language, editable=not room.app.demo))
+            return "", "", "", "", "", gr.skip()
+        report, editable = dataset.report(), not room.app.demo
+        aside = ignored(dataset)
+        mends = [repair for repair in proposals(dataset, report) if repair.problem not in aside] if editable else []
+        return (parts.head(dataset, report, language), parts.repairs_html(mends, language), "",
+                parts.problems_html(dataset, report, mends, language, editable=editable),
+                parts.history_html(editing.edits(dataset), language, editable=editable),
+                gr.Button(value=t("data.check" if report is None else "data.check_again", language)))
 
     _wire_undo(room, past)
-    return Panel([head, mend, preview, found, past], show, slow=lambda dataset: dataset.total() > LARGE)
+    return Panel([head, mend, preview, found, past, start], show, slow=lambda dataset: dataset.total() > LARGE)
 
 
 def _wire_check(room: Room, controls: tuple[gr.Button, gr.Button, gr.HTML], size: gr.Number, capacity: gr.Number) -> None:
@@ -122,6 +126,9 @@ def _wire_repairs(room: Room, mend: gr.HTML, preview: gr.HTML, found: gr.HTML, o
         if data.get("send") == "fix":
             dataset = room.to_edit(wanted)
             return apply(dataset, of(dataset, lambda repair: repair.problem == data.get("code")), language, *options), gr.skip(), gr.skip()
+        if data.get("send") in ("ignore", "heed"):
+            ignore(room.to_edit(wanted), str(data.get("code", "")), data.get("send") == "ignore")
+            return now(), gr.skip(), gr.skip()
         if data.get("send") == "images":
             return gr.skip(), wish(problem=str(data.get("code", ""))), gr.skip()
         return gr.skip(), gr.skip(), opened(room, wanted, str(data.get("place", "")), language)
@@ -176,8 +183,9 @@ def take_back(room: Room, wanted: str | None, edit: Any, language: str) -> float
 
 def look_again(dataset: Dataset, side: float | None = None, most: float | None = None) -> None:
     """Brings the report up to date after a change, where that is quick: what the files look like is known already."""
-    if dataset.report() is not None and dataset.total() <= QUICK:
-        health.examine(dataset, **options_of(side, most), decode=False)
+    report = dataset.report()
+    if report is not None and dataset.total() <= QUICK:
+        health.examine(dataset, **(report.extras.get("options") or options_of(side, most)), decode=False)
 
 
 def options_of(side: float | None, most: float | None) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -12,6 +14,7 @@ from engine.datasets.editing import Edit
 from engine.datasets.health import Report
 from engine.datasets.images import IMAGE_SUFFIXES
 from engine.datasets.repairs import Repair
+from engine.datasets.standing import kind_of, standing
 from engine.datasets.store import Dataset, Row
 from ui import html
 from ui.findings import findings, tally, tone
@@ -25,15 +28,25 @@ PREVIEWS = 12
 
 def head(dataset: Dataset, report: Report | None, language: str) -> Html:
     """The verdict in words, and how fresh it is."""
+    known = standing(dataset, report.problems if report is not None else None).open
     if report is None:
-        known = dataset.problems()
         verdict = html.dot(tone(known), tally(known, language)) if known else Html("")
         after = tag("p", t("data.not_checked", language), class_="lb-muted lb-small")
     else:
-        verdict = html.dot(tone(report.problems), tally(report.problems, language))
+        verdict = html.dot(tone(known), tally(known, language))
         stale = tag("p", html.icon("warn", 16), tag("span", t("data.check_stale", language)), class_="lb-stale lb-small")
-        after = stale if dataset.report_is_stale() else Html("")
+        after = join([_checked_at(report, language), stale if dataset.report_is_stale() else Html("")])
     return tag("div", tag("h3", t("data.verdict", language)), verdict, after, class_="lb-verdict")
+
+
+def _checked_at(report: Report, language: str) -> Html:
+    """When the files were looked at: the time of day, on another day the date too."""
+    try:
+        then = datetime.strptime(str(report.extras.get("at", "")), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).astimezone()
+    except ValueError:
+        return Html("")
+    today = then.date() == datetime.now().astimezone().date()
+    return tag("p", t("data.checked_at", language, at=then.strftime("%H:%M" if today else "%Y-%m-%d %H:%M")), class_="lb-muted lb-small")
 
 
 def key_of(repair: Repair) -> str:
@@ -80,32 +93,48 @@ def _previewed(dataset: Dataset, image_id: int, name: str, before: str, after: s
     return tag("div", picture, words, class_="lb-previewed")
 
 
-def problems_html(dataset: Dataset, report: Report | None, mends: Sequence[Repair], language: str) -> Html:
-    """All problems by kind: with buttons that mend them, and that show their images."""
-    problems = report.problems if report is not None else dataset.problems()
-    if not problems:
-        words = t("data.healthy" if report is not None else "data.nothing_known", language)
-        return tag("section", html.empty_state(words, "check"), class_="lb-card")
+def problems_html(dataset: Dataset, report: Report | None, mends: Sequence[Repair], language: str, *, editable: bool = True) -> Html:
+    """All problems by kind: with buttons that mend them, show their images and put them aside; below, what is put aside and what the import did."""
+    parts = standing(dataset, report.problems if report is not None else None)
     mended = {repair.problem for repair in mends}
-    codes = dict.fromkeys(problem.code for problem in problems)
-    actions = {code: _actions(code, dataset.total(problem=code) if report is not None else 0, code in mended, language) for code in codes}
-    return html.card(t("data.problems", language), findings(problems, language, actions=actions, place=_place))
+    codes = dict.fromkeys(kind_of(problem) for problem in parts.open)
+    actions = {code: _actions(code, dataset.total(problem=code) if report is not None else 0, code in mended, editable, language) for code in codes}
+    place = partial(_place, language=language)
+    if parts.open:
+        shown = html.card(t("data.problems", language), findings(parts.open, language, actions=actions, place=place))
+    else:
+        words = t("data.healthy" if report is not None else "data.nothing_known", language)
+        shown = tag("section", html.empty_state(words, "check"), class_="lb-card")
+    aside = dict.fromkeys(kind_of(problem) for problem in parts.ignored)
+    back = {code: _send("heed", code, language) for code in aside} if editable else {}
+    return join([shown, _fold(plural("data.ignored_kinds", len(aside), language), findings(parts.ignored, language, actions=back, place=place)),
+                 _fold(t("data.import_did", language), findings(parts.imported, language, place=place))])
 
 
-def _actions(code: str, images: int, mendable: bool, language: str) -> Html:
+def _fold(title: str, content: Html) -> Html:
+    return tag("section", tag("details", tag("summary", title), content), class_="lb-card") if content else Html("")
+
+
+def _send(what: str, code: str, language: str) -> Html:
+    return tag("button", t(f"data.{what}", language), type="button", class_="lb-button lb-quiet", data_send=what, data_code=code)
+
+
+def _actions(code: str, images: int, mendable: bool, editable: bool, language: str) -> Html:
     buttons: list[Any] = []
     if mendable:
         buttons.append(tag("button", t("data.fix", language), type="button", class_="lb-button", data_send="fix", data_code=code))
     if images:
         words = plural("data.show_images", images, language)
         buttons.append(tag("button", words, type="button", class_="lb-button lb-quiet", data_send="images", data_code=code))
+    if editable:
+        buttons.append(_send("ignore", code, language))
     return join(buttons)
 
 
-def _place(where: str) -> Html:
+def _place(where: str, language: str) -> Html:
     """A file is a button that opens its image; a split or the whole set is just named."""
     if not _names_file(where):
-        return tag("span", where)
+        return tag("span", split_name(where, language))
     return tag("button", where, type="button", class_="lb-place", data_send="open", data_place=where)
 
 

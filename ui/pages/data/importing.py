@@ -11,6 +11,7 @@ import gradio as gr
 
 from engine.datasets import source
 from engine.datasets.formats import formats
+from engine.datasets.images import IMAGE_SUFFIXES, is_image
 from engine.types import UserError
 from engine.workspace import Import, Workspace
 from ui import html
@@ -49,7 +50,7 @@ class DropZone:
 def build(*, demo: bool, opened: bool) -> DropZone:
     with gr.Accordion(label("data.add"), open=opened, elem_id="lb-data-add") as frame, gr.Row(elem_classes="lb-import", equal_height=True):
         with gr.Column(elem_classes="lb-plain-form", min_width=280):
-            file = gr.File(label=label("data.file"), file_types=file_types(), height=188, elem_id="lb-data-file")
+            file = gr.File(label=label("data.file"), file_types=file_types(), file_count="multiple", height=188, elem_id="lb-data-file")
         with gr.Column(elem_classes=["lb-plain-form", "lb-stacked"], min_width=280):
             path = gr.Textbox(label=label("data.path"), placeholder=label("data.path_example"), visible=not demo, max_lines=1,
                               elem_id="lb-data-path")
@@ -64,20 +65,20 @@ def build(*, demo: bool, opened: bool) -> DropZone:
 
 
 def file_types() -> list[str]:
-    """Archives, and label files that can stand for a whole set."""
-    return list(dict.fromkeys([*ARCHIVES, *sorted(source.label_file_suffixes())]))
+    """Archives, label files, and images dropped one by one or with their label files."""
+    return list(dict.fromkeys([*ARCHIVES, *sorted(source.label_file_suffixes()), *sorted(IMAGE_SUFFIXES), ".txt"]))
 
 
 def wire(room: Room, zone: DropZone, status: gr.HTML) -> None:
     app, stops = room.app, Stops()
 
     @guarded
-    def see(file: str | None, path: str, choice: str, request: gr.Request) -> tuple[Any, ...]:
+    def see(file: list[str] | None, path: str, choice: str, request: gr.Request) -> tuple[Any, ...]:
         seen, ask = look(file, "" if app.demo else path, choice, language_of(request))
-        return seen, gr.Dropdown(visible=ask), suggested_name(file, path), gr.Button(label("data.import")), ""
+        return seen, gr.Dropdown(visible=ask), suggested_name(file, path, language_of(request)), gr.Button(label("data.import")), ""
 
     @guarded
-    def bring_in(file: str | None, path: str, name: str, choice: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+    def bring_in(file: list[str] | None, path: str, name: str, choice: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         language = language_of(request)
         try:
             src = chosen_source(file, "" if app.demo else path)
@@ -113,7 +114,7 @@ def wire(room: Room, zone: DropZone, status: gr.HTML) -> None:
         event(see, [zone.file, zone.path, zone.format], [zone.seen, zone.format, zone.name, zone.start, status], **QUIET)
 
 
-def look(file: str | None, path: str, choice: str, language: str) -> tuple[Html, bool]:
+def look(file: list[str] | None, path: str, choice: str, language: str) -> tuple[Html, bool]:
     """What the chosen thing is and why, and whether to ask for the format. Large archives are recognised while they are imported."""
     if not file and not path.strip():
         return nothing_seen(language), False
@@ -128,8 +129,10 @@ def look(file: str | None, path: str, choice: str, language: str) -> tuple[Html,
     return seen_html(t("data.seen", language, format=t(f"format.{found.name}", language), evidence=evidence), "good"), bool(choice)
 
 
-def suggested_name(file: str | None, path: str) -> str:
-    return stem_of(Path(file)) if file else Path(path.strip().strip("\"'")).name
+def suggested_name(file: list[str] | None, path: str, language: str | None = None) -> str:
+    if file and (len(file) > 1 or is_image(file[0])):
+        return t("data.dropped_name", language)
+    return stem_of(Path(file[0])) if file else Path(path.strip().strip("\"'")).name
 
 
 def run(workspace: Workspace, src: Path, name: str, choice: str, report: Callable[..., None], language: str) -> Import:

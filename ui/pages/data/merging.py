@@ -13,6 +13,7 @@ from engine.types import UserError
 from ui.guard import guarded
 from ui.html import Html, tag
 from ui.i18n import label, language_of, t
+from ui.pages.data.browse import said
 from ui.pages.data.panel import LONG, LOOSE, QUIET, Panel, Room, form, sent
 from ui.pages.data.stops import Stopped, Stops
 from ui.progress import Work
@@ -63,7 +64,7 @@ def _wire(room: Room, other: gr.Dropdown, table: gr.HTML, stop: gr.Button) -> No
         except Stopped:
             yield mapping_html(first, added, language), gr.Button(visible=False), gr.skip()
             return
-        gr.Info(t("data.merged", language), title=t("ui.toast.success", language))
+        said(t("data.merged", language), language)
         yield "", gr.Button(visible=False), choose_dataset(room.app.workspace, made.id, language)
 
     @guarded

@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.datasets.faults import grouped
 from engine.datasets.store import Dataset
+from ui.findings import MORE
 from ui.i18n import t
 from ui.pages.data.words import split_name
 
@@ -91,7 +92,7 @@ def problem_choices(dataset: Dataset | None, language: str) -> Choices:
     report = dataset.report() if dataset else None
     if report is None:
         return everything(language)
-    firsts = [group[0] for group in grouped(report.problems)]
+    firsts = [group[0] for group in grouped(each for each in report.problems if each.code != MORE)]
     kinds = [(clipped(f"{t(f'severity.{first.severity}', language)}: {first.message(language)}"), first.code) for first in firsts]
     return [*everything(language), (t("data.any_problem", language), "any"), *kinds]
 

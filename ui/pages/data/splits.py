@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,10 +26,18 @@ RULES = ("given", *splits.RULES)
 USUAL = (70, 20, 10)
 LARGE = 20_000  # images; beyond that the preview waits for a press
 MOST_SEED = 2**31 - 1
-# The other two shares give way to the one that is moved, in proportion, so that the three are always 100.
+# The other two shares give way to the one that is moved, in proportion, so that the three are always 100. What the proportion was is
+# remembered, so that shares which fell to 0 come back; one that a person set to 0 stays there.
 REST_JS = """(moved, first, second) => {
-  const left = 100 - moved, sum = first + second;
-  const share = sum ? Math.round(left * first / sum) : left;
+  const [own, one, other] = $names, held = (window.lightbox ??= {}).shares ??= {};
+  const whole = Math.min(Math.max(Math.round(Number(moved)) || 0, 0), 100), left = 100 - whole;
+  const weight = (name, shown) => Math.max(held[name]?.shown === shown ? held[name].weight : Number(shown) || 0, 0);
+  let a = weight(one, first), b = weight(other, second);
+  if (a + b <= 0) [a, b] = [2, 1];
+  const exact = left * a / (a + b), share = Math.round(exact);
+  held[own] = {shown: whole, weight: whole};
+  held[one] = {shown: share, weight: left ? exact : a};
+  held[other] = {shown: left - share, weight: left ? left * b / (a + b) : b};
   return [share, left - share];
 }"""
 
@@ -142,9 +151,10 @@ def _wire(room: Room, fields: Sequence[Any], sliders: list[gr.Slider], apply: gr
 
     inputs = [room.app.dataset, *fields]
     newest: dict[str, Any] = {**LONG, "trigger_mode": "always_last"}
-    for slider in sliders:
+    for split, slider in zip(SPLITS, sliders, strict=True):
         others = [each for each in sliders if each is not slider]
-        slider.input(None, [slider, *others], others, js=REST_JS, **QUIET)
+        names = json.dumps([split, *(name for name in SPLITS if name != split)])
+        slider.input(None, [slider, *others], others, js=REST_JS.replace("$names", names), **QUIET)
         slider.release(look, inputs, preview, **newest)
     fields[3].input(lambda rule: gr.Textbox(visible=rule == "pattern"), fields[3], pattern, queue=False, **QUIET)
     for part in (fields[3], fields[5]):

@@ -101,7 +101,14 @@ def _heat(facts: Statistics, view: View, language: str) -> Html:
     grid = facts.heat if chosen is None else facts.class_heat[chosen]
     drawn = charts.heat(charts.coarse(grid), t("plot.heat", language), color="#EDEDED" if chosen is None else color_of(chosen),
                         unit=t("plot.heat_unit", language, n="{n}"))
-    return charts.figure(t("plot.heat", language), drawn, note=t("plot.heat_note", language), action=select)
+    framed = tag("div", drawn, class_="lb-heat-frame", style=f"--lb-aspect:{usual_aspect(facts.sizes):.3f}")
+    return charts.figure(t("plot.heat", language), framed, note=t("plot.heat_note", language), action=select)
+
+
+def usual_aspect(sizes: Sequence[tuple[int, int, int]]) -> float:
+    """The median of width : height over the images of (width, height, images), within what a page can show; 1 without images."""
+    ratios = np.repeat([width / max(1, height) for width, height, _ in sizes], [images for _, _, images in sizes]) if sizes else np.ones(1)
+    return float(np.clip(np.median(ratios), 0.4, 4.0))
 
 
 def _sizes(facts: Statistics, language: str) -> Html:

@@ -11,10 +11,10 @@ from engine.datasets import versions
 from engine.datasets.store import Dataset
 from engine.datasets.versions import Version
 from engine.types import UserError
-from ui import html
 from ui.guard import guarded
 from ui.html import Html, tag
 from ui.i18n import language_of, plural, t
+from ui.pages.data.browse import said
 from ui.pages.data.panel import LONG, Panel, Room, form, now, sent
 from ui.pages.data.words import when
 
@@ -37,7 +37,7 @@ def build(room: Room) -> Panel:
             return panel_html(known, language, asked=version, action=str(data.get("action"))), gr.skip()
         if data.get("send") == "cancel":
             return panel_html(versions.versions(dataset), language), gr.skip()
-        gr.Info(html.esc(act(dataset, data, language)), title=t("ui.toast.success", language))
+        said(act(dataset, data, language), language)
         return gr.skip(), now()
 
     content.send(pressed, room.app.dataset, [content, room.changed], **LONG)

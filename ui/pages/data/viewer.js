@@ -34,13 +34,13 @@ element.addEventListener('click', (event) => {
   else if (button && 'zoom' in button.dataset) zoom();
   else if (button && 'bare' in button.dataset) bare();
   else if (button && 'act' in button.dataset) trigger('act', {action: button.dataset.act, value: '', ids: [Number(button.dataset.id)], index: Number(button.dataset.index)});
-  else if (event.target.closest('.lb-sheet')) zoom(event);
+  else if (button && 'moveGo' in button.dataset) {
+    const {id, index} = button.dataset, value = button.parentElement.querySelector('[data-move]').value;
+    if (value) trigger('act', {action: 'move', value, ids: [Number(id)], index: Number(index)});
+  } else if (event.target.closest('.lb-sheet')) zoom(event);
 });
 element.addEventListener('change', (event) => {
-  if (event.target.matches('[data-move]') && event.target.value) {
-    const {id, index} = event.target.dataset;
-    trigger('act', {action: 'move', value: event.target.value, ids: [Number(id)], index: Number(index)});
-  }
+  if (event.target.matches('[data-move]')) event.target.parentElement.querySelector('[data-move-go]').disabled = !event.target.value;
 });
 for (const [name, on] of [['mouseover', true], ['mouseout', false], ['focusin', true], ['focusout', false]]) {
   element.addEventListener(name, (event) => hover(event, on));

@@ -155,6 +155,7 @@ def _actions(row: Row, index: int, trashed: bool, language: str) -> Html:
                *(tag("option", split_name(split, language), value=split) for split in SPLITS if split != row.split)]
     away = "restore" if trashed else "trash"
     here: dict[str, Any] = {"data_id": row.id, "data_index": index}
-    select = tag("select", *options, data_move=True, class_="lb-select", aria_label=t("data.move_to", language), **here)
-    return tag("div", select, tag("button", t(f"data.{away}", language), type="button", class_="lb-button", data_act=away, **here),
-               class_="lb-viewer-actions")
+    select = tag("select", *options, data_move=True, class_="lb-select", aria_label=t("data.move_to", language))
+    go = tag("button", t("data.move", language), type="button", class_="lb-button", data_move_go=True, disabled=True, **here)
+    leave = tag("button", t(f"data.{away}", language), type="button", class_="lb-button", data_act=away, **here)
+    return tag("div", tag("span", select, go, class_="lb-pair"), leave, class_="lb-viewer-actions")

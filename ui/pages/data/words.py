@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from engine.datasets.editing import Edit
+from engine.datasets.standing import standing
 from engine.datasets.store import Dataset
 from engine.overlay import color_of
 from ui import html
@@ -32,10 +33,16 @@ def counts_in_words(dataset: Dataset, language: str) -> str:
     return " · ".join([*parts, plural("data.n_classes", len(dataset.classes), language)])
 
 
+def kind(dataset: Dataset, language: str) -> str:
+    """The task of the labels, or that there are none yet."""
+    images, _, unlabeled = totals(dataset)
+    return t("data.no_labels_yet", language) if images == unlabeled else t(f"task.{dataset.task}", language)
+
+
 def health(dataset: Dataset, language: str) -> tuple[str, str]:
     """State of the health dot, and what it means."""
     report = dataset.report()
-    problems = report.problems if report is not None else dataset.problems()
+    problems = standing(dataset, report.problems if report is not None else None).open
     if report is None and not problems:
         return "none", t("data.unchecked", language)
     return tone(problems), tally(problems, language)
@@ -69,7 +76,7 @@ def when(stamp: str, language: str) -> str:
 def header(dataset: Dataset, language: str, last: Edit | None = None, *, editable: bool = True) -> Html:
     """Name, numbers, splits and classes of the chosen set; `last` is the change that can be undone."""
     images, objects, unlabeled = totals(dataset)
-    origin = t("data.origin", language, task=t(f"task.{dataset.task}", language), format=format_name(dataset.format, language))
+    origin = t("data.origin", language, task=kind(dataset, language), format=format_name(dataset.format, language))
     title = tag("div", tag("h2", dataset.name, class_="lb-title lb-break"), tag("p", origin, class_="lb-muted lb-small"))
     head = tag("div", title, _buttons(dataset, language, editable), class_="lb-between lb-wrap")
     facts = {"images": images, "boxes": objects, "tags": sum(class_counts(dataset)), "classes": len(dataset.classes), "unlabeled": unlabeled}

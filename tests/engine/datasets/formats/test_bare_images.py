@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from engine.datasets.collection import collect
 from engine.datasets.formats import bare_images
 from engine.datasets.source import evidence
-from engine.types import Instances, Sample
+from engine.types import Instances, Sample, UserError
 
 
 def test_images_in_any_folders_are_unlabeled_and_that_is_said(tmp_path, picture):
@@ -53,3 +54,21 @@ def test_writing_keeps_images_and_splits_and_says_what_is_lost(tmp_path, picture
     assert [(problem.code, problem.values["count"]) for problem in problems] == [("all_labels_left_out", 2), ("groups_left_out", 3)]
     again = collect(bare_images.read(tmp_path / "out"))
     assert {sample.name: sample.split for sample in again.samples} == {"train/0.png": "train", "valid/1.png": "valid", "train/2.png": "train"}
+
+
+@pytest.mark.parametrize(("folder", "key"), [("SegmentationClass/{}.png", "masks_without_images"), ("train/masks/{}.png", "masks_without_images"),
+                                             ("task-{}-annotation-1-by-1-tag-cat-0.png", "masks_of_tasks")])
+def test_masks_without_their_images_are_refused(tmp_path, folder, key):
+    for k in range(2):
+        path = tmp_path / folder.format(k)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.eye(40, 60, dtype=np.uint8)).save(path)
+    assert bare_images.detects(tmp_path) is not None
+    with pytest.raises(UserError) as error:
+        bare_images.read(tmp_path)
+    assert error.value.key == key
+
+
+def test_photos_of_masks_are_images(tmp_path, picture):
+    picture(tmp_path / "masks" / "a.png")
+    assert len(collect(bare_images.read(tmp_path)).samples) == 1

@@ -1,11 +1,14 @@
 """Folders named by class: which folders are classes, and what can be written into them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from engine.datasets.collection import collect
 from engine.datasets.formats import class_folders
-from engine.types import UNCERTAIN, Instances, Sample, SemanticMask, Tags
+from engine.types import UNCERTAIN, Instances, Sample, SemanticMask, Tags, UserError
 
 
 @pytest.fixture
@@ -202,3 +205,37 @@ def test_what_has_not_exactly_one_class_is_left_out_and_named(tmp_path, picture)
 def test_the_yolo_classification_sample_is_read(reference):
     found = read(reference / "data/formats/annotations/datumaro_yolo_dataset/yolov8_classification")
     assert classes_of(found) == {"train/label_0/1.jpg": "label_0", "train/label_0/2.jpg": "label_0", "train/label_1/3.jpg": "label_1"}
+
+
+def test_splits_may_share_the_beginning_of_their_names_and_repeat_inside_themselves(tree):
+    found = read(tree("seg_train/seg_train/sea/1.jpg", "seg_train/seg_train/ice/2.jpg", "seg_test/seg_test/sea/3.jpg", "seg_pred/seg_pred/4.jpg"))
+    assert found.classes == ("ice", "sea")
+    assert {Path(sample.name).stem: sample.split for sample in found.samples} == {"1": "train", "2": "train", "3": "test", "4": None}
+    assert {Path(name).stem: label for name, label in classes_of(found).items()} == {"1": "sea", "2": "ice", "3": "sea", "4": None}
+
+
+def test_nothing_but_splits_is_no_class(tree):
+    assert class_folders.detects(tree("x_train/1.png", "x_val/2.png", "x_test/3.png")) is None
+
+
+def test_a_class_may_end_like_a_split(tree):
+    assert read(tree("model train/1.jpg", "steam train/2.jpg", "blood_test/3.jpg")).classes == ("blood_test", "model train", "steam train")
+
+
+def test_a_set_that_lies_in_itself_once_more_has_the_same_classes(tree):
+    places = [f"{folder}/{split}/{name}" for folder in ("x", "x/x") for split in ("train", "val") for name in ("cat", "dog")]
+    found = read(tree(*(f"{place}/1.jpg" for place in places)))
+    assert (found.classes, {sample.split for sample in found.samples}) == (("cat", "dog"), {"train", "valid"})
+
+
+@pytest.mark.parametrize("photos", [False, True])
+def test_a_folder_of_masks_is_no_class(tree, photos):
+    root = tree(*(f"{folder}/{k}.png" for folder in ("one", "two") for k in range(3)))
+    if photos:
+        assert read(root).classes == ("one", "two")
+        return
+    for k in range(3):
+        Image.fromarray(np.eye(40, 60, dtype=np.uint8) * 255).save(root / "two" / f"{k}.png")
+    with pytest.raises(UserError) as error:
+        read(root)
+    assert (error.value.key, error.value.values) == ("class_folders_are_masks", {"images": "one", "masks": "two"})

@@ -254,9 +254,26 @@ def test_a_quotation_mark_without_end_does_not_swallow_memory(table):
 @pytest.mark.parametrize("text", [
     "filename,width,height,class,xmin,ymin,xmax,ymax\nx0.png,64,48,cat,1,1,20,20\n", "ImageID,Source,LabelName,Confidence\nx0,verification,/m/01,1\n",
     "image,mask\nx0.png,x1.png\n", "epoch,loss\n1,0.5\n2,0.4\n", "image,width,height\nx0.png,64,48\nx1.png,64,48\n",
-    "name,r,g,b\nroad,1,0,0\n", "", "\n\n", "image\nx0.png\n", 'image,label\nx0.png,"[{""x"": 1}]"\n'])
+    "name,r,g,b\nroad,1,0,0\n", "", "\n\n", "image\nx0.png\n", 'image,label\nx0.png,"[{""x"": 1}]"\n',
+    "cat,10,20,40,40,x0.png,64,48\ndog,30,10,9,6,x0.png,64,48\n", "label_name,bbox_x,bbox_y,bbox_width,bbox_height,image_name\ncat,1,2,4,4,x0.png\n",
+    'filename,region_count,region_id,region_shape_attributes\nx0.png,2,0,"{""name"": ""rect""}"\nx0.png,2,1,"{""name"": ""rect""}"\n',
+    "id,class,segmentation\nx0,cat,821 40 901 40 981 40\nx0,dog,\nx1,cat,\n", "ImageId,ClassId,EncodedPixels\nx0.png,1,821 40\nx1.png,2,\n",
+    "image,label,runs\nx0.png,cat,1 4 65 4 129 4 193 4\nx1.png,dog,3 4 67 4 131 4 195 4\n",
+    "image,label\nx0.png,10.25 3.5 8.1 9.75\nx1.png,7.2 3.1 8.8 9.3\n", "image,label\nx0.png,10.27\nx1.png,7.21\n"])
 def test_tables_about_something_else_are_left_to_others(table, text):
     assert label_csv.detects(table(text)) is None
+
+
+def test_many_class_numbers_in_a_cell_are_still_labels(table):
+    found = read(table("Id,Target\nx0,16 0\nx1,7 1 2 0\nx2,5\nx3,1\n"))
+    assert "16" in " ".join(found.classes)
+
+
+def test_a_table_of_run_lengths_beside_the_labels_is_left_out_and_named(table):
+    root = table("image,label\nx0.png,cat\nx1.png,dog\nx2.png,cat\nx3.png,dog\n")
+    (root / "masks.csv").write_text("ImageId,EncodedPixels\nx0.png,821 40 901 40\n")
+    found = read(root)
+    assert (found.classes, codes(found)) == (("cat", "dog"), ["table_of_runs_left_out"])
 
 
 def test_a_single_table_may_be_pointed_at(table):

@@ -32,7 +32,8 @@ def test_tasks_are_written_as_label_studio_imports_them(tmp_path, picture):
         "id": "r1", "type": "rectanglelabels", "from_name": "rectanglelabels", "to_name": "image", "origin": "manual", "image_rotation": 0,
         "original_width": 64, "original_height": 48,
         "value": {"x": 50, "y": 25, "width": 25, "height": 50, "rotation": 0, "rectanglelabels": ["狗"]}}]
-    assert (second["annotations"], third["annotations"]) == ([], [{"result": []}])
+    assert ([each["id"] for each in (first, second, third)], first["annotations"][0]["id"]) == ([1, 2, 3], 1)
+    assert (second["annotations"], third["annotations"]) == ([], [{"id": 3, "result": []}])
     assert '<RectangleLabels name="rectanglelabels" toName="image">' in (tmp_path / "out" / "label_config.xml").read_text(encoding="utf-8")
     found = collect(read(tmp_path / "out"))
     assert [(sample.split, sample.group, None if sample.labels is None else len(sample.labels)) for sample in found.samples] == [

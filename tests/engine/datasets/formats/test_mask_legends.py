@@ -137,3 +137,14 @@ def test_a_class_called_void_is_void_unless_it_covers_the_most(masked):
 def test_the_pascal_voc_palette_is_the_published_one():
     assert [f"{voc_colour(index):06x}" for index in (0, 1, 2, 3, 15, 20)] == ["000000", "800000", "008000", "808000", "c08080", "004080"]
     assert voc_colour(255) == 0xE0E0C0
+
+
+@pytest.mark.parametrize("name", ["背景", "背景类", "背景類", "Background", "BG", "_background_"])
+def test_the_background_has_one_name_in_all_languages(tmp_path, picture, name):
+    mask = np.zeros((48, 64), np.uint8)
+    mask[5:20, 5:20] = 1
+    picture(tmp_path / "images" / "a.jpg", 64, 48)
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(mask).save(tmp_path / "masks" / "a.png")
+    (tmp_path / "classes.txt").write_text(f"{name}\n猫\n", encoding="utf-8")
+    assert mask_png.read(tmp_path).classes == ("background", "猫")

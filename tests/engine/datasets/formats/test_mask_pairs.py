@@ -8,6 +8,7 @@ from PIL import Image
 
 from engine.datasets.collection import collect
 from engine.datasets.formats import mask_png
+from engine.types import UserError
 
 SIZE = (64, 48)
 
@@ -50,7 +51,11 @@ def mask_of(collection, name):
     ("training/images/{}_training.tif", "training/1st_manual/{}_manual1.gif"),
     ("train/{}.jpg", "train/{}_mask.png"), ("Images/{}.PNG", "Masks/{}.PNG"), ("patient/{}_1.tif", "patient/{}_1_mask.tif"),
     ("pictures/{}.jpg", "gt/{}-gt.png"),
-    ("scans/{}_sat.jpg", "scans/{}_mask.png"), ("图像/{}.png", "标签/{}.png"), ("train_images/{}.jpg", "train_labels/{}.png")])
+    ("scans/{}_sat.jpg", "scans/{}_mask.png"), ("图像/{}.png", "标签/{}.png"), ("train_images/{}.jpg", "train_labels/{}.png"),
+    ("img_dir/train/{}.jpg", "ann_dir/train/{}.png"), ("imagesTr/case_{}_0000.png", "labelsTr/case_{}.png"),
+    ("PNGImages/{}.png", "PedMasks/{}_mask.png"), ("701_StillsRaw_full/{}.png", "LabeledApproved_full/{}_L.png"),
+    ("{}_json/img.png", "{}_json/label.png"),
+    ("bottle/test/broken/{}.png", "bottle/ground_truth/broken/{}_mask.png")])
 def test_pairs_are_found_by_folder_or_name(tmp_path, picture, image, mask):
     for k in range(3):
         picture(tmp_path / image.format(f"7{k}"), *SIZE, seed=k)
@@ -61,7 +66,8 @@ def test_pairs_are_found_by_folder_or_name(tmp_path, picture, image, mask):
     assert found.problems == []
     for k in range(3):
         assert np.array_equal(next(each.labels.classes for each in found.samples if each.name == image.format(f"7{k}")), shapes(k))
-    assert {sample.split for sample in found.samples} == ({"train"} if "train" in image.replace("_training", "") else {None})
+    assert {sample.split for sample in found.samples} == (
+        {"train"} if "train" in image.replace("_training", "").replace("Tr/", "train/") else {"test"} if "test" in image else {None})
 
 
 def test_the_same_names_in_two_splits_stay_apart(tmp_path, picture):
@@ -131,3 +137,47 @@ def test_photos_saved_twice_are_no_masks(tmp_path, picture):
         picture(tmp_path / "cat" / f"{k}.jpg", seed=k)
         picture(tmp_path / "cat" / f"{k}.png", seed=k)
     assert mask_png.detects(tmp_path) is None
+
+
+def test_masks_of_the_left_and_the_right_side_are_put_together(tmp_path, picture):
+    for k in range(2):
+        picture(tmp_path / "CXR_png" / f"{k}.png", *SIZE, seed=k)
+        for side, value in (("left", 1), ("right", 2)):
+            save(tmp_path / "ManualMask" / f"{side}Mask" / f"{k}.png", np.uint8(shapes(k, (1, 2)) == value) * 255)
+    found = read(tmp_path)
+    assert (found.classes, codes(found)) == (("background", "foreground"), ["masks_joined"])
+    assert np.array_equal(mask_of(found, "0"), shapes(0, (1, 2)) > 0)
+
+
+def test_pictures_that_only_show_masks_are_no_images_and_no_masks(tmp_path, picture):
+    for k in range(2):
+        for name in ("images/{}.jpg", "images/{}_superpixels.png", "SegmentationObjectVisualization/{}.jpg", "AnnotationsVisualization/{}.jpg"):
+            picture(tmp_path / name.format(k), *SIZE, seed=k)
+        save(tmp_path / "masks" / f"{k}.png", shapes(k))
+    found = read(tmp_path)
+    assert sorted(sample.name for sample in found.samples) == ["images/0.jpg", "images/1.jpg"]
+    assert found.problems == []
+
+
+def test_the_other_pictures_of_cityscapes_are_no_masks_without_images(tmp_path, picture):
+    picture(tmp_path / "leftImg8bit/train/a/a_1_leftImg8bit.png", *SIZE)
+    for kind in ("color", "instanceIds", "labelIds", "labelTrainIds"):
+        save(tmp_path / f"gtFine/train/a/a_1_gtFine_{kind}.png", shapes(0, (7, 23) if kind == "labelIds" else (1, 2)))
+    found = read(tmp_path)
+    assert (found.classes, codes(found)) == (("background", "class 7", "class 23"), ["mask_no_names"])
+
+
+@pytest.mark.parametrize("second", ["_background_\ncat\n", "_background_\ndog\n"])
+def test_masks_with_a_list_of_names_each_are_read_when_the_lists_agree(tmp_path, picture, second):
+    for name, text in (("a", "_background_\ncat\n"), ("b", second)):
+        picture(tmp_path / f"{name}_json" / "img.png", *SIZE)
+        picture(tmp_path / f"{name}_json" / "label_viz.png", *SIZE)
+        save(tmp_path / f"{name}_json" / "label.png", shapes())
+        (tmp_path / f"{name}_json" / "label_names.txt").write_text(text)
+    if "dog" in second:
+        with pytest.raises(UserError) as error:
+            read(tmp_path)
+        assert error.value.key == "mask_legends_differ"
+    else:
+        found = read(tmp_path)
+        assert (found.classes, len(found.samples), found.problems) == (("background", "cat"), 2, [])

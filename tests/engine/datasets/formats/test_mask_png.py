@@ -133,7 +133,8 @@ def test_255_beside_small_indices_is_void(masked):
     found = read(masked(lambda k: shapes(k, (1, 2, 255))))
     assert found.classes == ("background", "class 1", "class 2")
     assert (mask_of(found, "s0") == IGNORE).sum() == (shapes(0, (1, 2, 255)) == 255).sum()
-    assert codes(found) == ["mask_void"]
+    assert codes(found) == ["mask_no_names", "mask_void"]
+    assert found.problems[0].values == {"count": 2}
 
 
 def test_255_beside_0_and_1_is_void_too(masked):

@@ -454,3 +454,13 @@ def test_no_damage_to_a_label_file_breaks_the_reading(folder):
     for sample in found.samples:
         assert sample.labels is None or np.isfinite(sample.labels.boxes).all()
     assert all("problem." not in problem.message() for problem in found.problems)
+
+
+def test_pictures_of_labels_are_no_images(folder, picture):
+    root = folder({"a.png": None, "a.xml": annotation(box_text("cat", (1, 2, 11, 12)))})
+    before = len(read(root).samples)
+    for name in ("AnnotationsVisualization", "SegmentationObjectVisualization", "annotations/trimaps", "superpixels"):
+        picture(root / name / "a.png")
+    found = read(root)
+    assert len(found.samples) == before
+    assert [problem.where for problem in found.problems if problem.code == "voc_masks_beside"] == ["annotations/trimaps"]
