@@ -20,94 +20,39 @@ import json
 import os
 import platform
 import resource
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+
+from convert_data import CLASSES, make_coco, make_yolo
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("read labels", "labels to json", "lightbox", "lightbox command line")
 PEERS = ("globox", "supervision", "ultralytics scan")
 COCO = ("coco import", "coco to coco", "coco to yolo")
-CLASSES = ("cell", "crack", "bolt", "leaf", "car", "sign", "fish", "nut")
 
 
-# ---- data
-
-def make_yolo(folder, count):
-    """`count` JPEGs of 160 to 360 pixels in images/train, six lines each on average in labels/train, data.yaml. Made once."""
-    if (folder / "data.yaml").exists():
-        return
-    import numpy as np
-    from PIL import Image
-
-    shutil.rmtree(folder, ignore_errors=True)
-    for part in ("images/train", "labels/train"):
-        (folder / part).mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for number in range(count):
-        width, height = rng.integers(160, 361, 2).tolist()
-        grain = Image.fromarray(rng.integers(0, 256, (height // 4, width // 4, 3), dtype=np.uint8)).resize((width, height))
-        grain.save(folder / f"images/train/{number:06d}.jpg", quality=85)
-        lines = []
-        for _ in range(int(rng.integers(3, 10))):
-            w, h = rng.uniform(0.03, 0.4, 2)
-            x, y = rng.uniform(w / 2, 1 - w / 2), rng.uniform(h / 2, 1 - h / 2)
-            lines.append(f"{rng.integers(len(CLASSES))} {x:.6f} {y:.6f} {w:.6f} {h:.6f}\n")
-        (folder / f"labels/train/{number:06d}.txt").write_text("".join(lines))
-    (folder / "data.yaml").write_text(f"path: .\ntrain: images/train\nval: images/train\nnames: [{', '.join(CLASSES)}]\n".replace(
-        "val: images/train\n", ""))
-
-
-def make_coco(folder, count):
-    """`count` images (hard links to one file, 1,000 a folder), nine annotations each, an outline of 12 to 30 points on a third. Made once."""
-    if (folder / "instances_train.json").exists():
-        return
-    import numpy as np
-    from PIL import Image
-
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "images").mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    seed = folder / "seed.jpg"
-    Image.fromarray(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)).resize((640, 480)).save(seed, quality=30)
-    images, annotations = [], []
-    for number in range(count):
-        name = f"{number // 1000:03d}/{number:06d}.jpg"
-        (folder / "images" / name).parent.mkdir(exist_ok=True)
-        if number % 30_000 == 29_999:  # file systems limit the links to one file
-            seed = Path(shutil.copy(seed, folder / f"seed{number}.jpg"))
-        os.link(seed, folder / "images" / name)
-        images.append({"id": number + 1, "file_name": name, "width": 640, "height": 480})
-        for _ in range(9):
-            w, h = rng.uniform(10, 200, 2).round(2).tolist()
-            x, y = round(float(rng.uniform(0, 640 - w)), 2), round(float(rng.uniform(0, 480 - h)), 2)
-            outline = []
-            if len(annotations) % 3 == 0:
-                turn = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(12, 31))))
-                outline = [np.stack([x + w / 2 * (1 + np.cos(turn)), y + h / 2 * (1 + np.sin(turn))], 1).round(2).ravel().tolist()]
-            annotations.append({"id": len(annotations) + 1, "image_id": number + 1, "category_id": int(rng.integers(1, 81)), "bbox": [x, y, w, h],
-                                "area": round(w * h, 2), "iscrowd": 0, "segmentation": outline})
-    categories = [{"id": number, "name": f"thing {number}", "supercategory": "object"} for number in range(1, 81)]
-    with (folder / "instances_train.json.part").open("w") as file:
-        json.dump({"images": images, "annotations": annotations, "categories": categories}, file)
-    (folder / "instances_train.json.part").rename(folder / "instances_train.json")
-
-
-# ---- the methods: each returns what it did, for the record
+# ---- the methods: each gets ready and returns what is to be measured, which says what it did
 
 def read_labels(data, out):
-    count = 0
-    for entry in os.scandir(data / "labels/train"):
-        with open(entry.path, "rb", buffering=0) as file:  # noqa: PTH123
-            count += len(file.readall())
-    return f"{count} bytes"
+    def go():
+        count = 0
+        for entry in os.scandir(data / "labels/train"):
+            with open(entry.path, "rb", buffering=0) as file:  # noqa: PTH123
+                count += len(file.readall())
+        return f"{count} bytes"
+    return go
 
 
 def labels_to_json(data, out):
+    return lambda: _bare(data, out)
+
+
+def _bare(data, out):
     """The bare minimum: no checks, sizes given."""
     images, annotations = [], []
     for entry in os.scandir(data / "labels/train"):
@@ -137,9 +82,8 @@ def _told(summary):
 
 
 def lightbox_command_line(data, out):
-    done = subprocess.run([sys.executable, "-m", "engine", "convert", data, out / "converted", "--to", "coco", "--images", "none"],
-                          cwd=ROOT, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
+    command = [sys.executable, "-m", "engine", "convert", data, out / "converted", "--to", "coco", "--images", "none"]
+    return lambda: subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def globox(data, out):
@@ -188,20 +132,16 @@ def coco_import(data, out):
     return go
 
 
-def coco_to_coco(data, out):
-    return lightbox(data, out, "coco")
-
-
-def coco_to_yolo(data, out):
-    return lightbox(data, out, "yolo")
+METHODS = {"read labels": read_labels, "labels to json": labels_to_json, "lightbox": lightbox, "lightbox command line": lightbox_command_line,
+           "globox": globox, "supervision": supervision, "ultralytics scan": ultralytics_scan, "coco import": coco_import,
+           "coco to coco": lightbox, "coco to yolo": partial(lightbox, to="yolo")}
 
 
 def measure(method, data):
     """Runs one method in this process; prints seconds, peak memory and what was done as one line of JSON."""
     sys.path.insert(0, str(ROOT))
     with tempfile.TemporaryDirectory(dir=data.parent) as out:
-        call = globals()[method.replace(" ", "_")]
-        prepared = call(data, Path(out)) if method not in OURS[:2] + OURS[3:] else lambda: call(data, Path(out))
+        prepared = METHODS[method](data, Path(out))
         who = resource.RUSAGE_CHILDREN if method == "lightbox command line" else resource.RUSAGE_SELF
         before, start = _cpu(who), time.perf_counter()
         said = prepared()
@@ -213,8 +153,8 @@ def measure(method, data):
 def _peak_mb():
     """Of this process alone; ru_maxrss also counts what its parent had filled when it started this one."""
     status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    found = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM")] if status.exists() else []
+    return int(found[0]) / 1024 if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _cpu(who):

@@ -156,7 +156,7 @@ def _wire_delete(room: Room, asked: Question, status: gr.HTML) -> None:
         language, dataset = language_of(request), room.to_edit(chosen)
         name = dataset.name
         app.workspace.delete_dataset(dataset.id)
-        gr.Info(html.esc(t("data.deleted", language, name=name)), title=t("ui.toast.success", language))
+        browse.said(t("data.deleted", language, name=name), language)
         return choose_dataset(app.workspace, None, language), gr.Column(visible=False), ""
 
     asked.keep.click(lambda: gr.Column(visible=False), None, asked.frame, queue=False, **QUIET)
