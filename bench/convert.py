@@ -189,7 +189,8 @@ def rounds(methods, arguments, data, count):
             result = run(method, arguments, data)
             if result is None:
                 continue
-            found.append({"method": method, "round": number, "count": count, **result})
+            load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+            found.append({"method": method, "round": number, "count": count, "load": load, **result})
             with journal.open("a") as file:
                 file.write(json.dumps(found[-1]) + "\n")
             print(f"round {number + 1}: {method:22} {result['seconds']:7.2f} s  {result['peak_mb']:6} MB  {result['said'][:90]}", flush=True)
@@ -204,8 +205,9 @@ def table(found, methods, count, title):
         if entries:
             seconds, cpu = (statistics.median(entry[key] for entry in entries) for key in ("seconds", "cpu"))
             medians[method] = (seconds, cpu, max(entry["peak_mb"] for entry in entries), len(entries))
+    loads = " to ".join(f"{pick(entry.get('load') or 0 for entry in found):.1f}" for pick in (min, max)) if found else "-"
     lines = [f"## {title}", "", f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}; "
-             "medians of interleaved rounds, warm page cache.", "",
+             f"medians of interleaved rounds, warm page cache, load average {loads}.", "",
              "| method | seconds | images/s | CPU s | peak MB | rounds |", "|---|---|---|---|---|---|"]
     lines += [f"| {method} | {s:.2f} | {count / s:,.0f} | {cpu:.2f} | {peak:,} | {n} |" for method, (s, cpu, peak, n) in medians.items()]
     peers = [method for method in PEERS if method in medians]

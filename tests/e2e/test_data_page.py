@@ -61,6 +61,7 @@ def walks_through_the_viewer(page):
 def finds_a_problem_and_mends_it(page, cones):
     page.open_tab("Health")
     page.locator("#lb-health-check").click()
+    page.locator(".lb-card > details > summary", has_text="What the import did").click()
     page.locator('#lb-health-problems [data-place="train/labels/img03.txt:1"]').click()
     page.locator(".lb-viewer", has_text="img03.png").wait_for()
     page.keyboard.press("Escape")

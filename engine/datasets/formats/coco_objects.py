@@ -101,6 +101,13 @@ class Objects:
             self.fault("coco_bad_box" if _finite(bbox) else "coco_box_not_finite", "error", annotation.id, box=short(bbox))
             return None
         width, height = self.size
+        if left >= 0 and top >= 0 and right <= width and bottom <= height and right - left >= MIN_SIDE and bottom - top >= MIN_SIDE:
+            return left, top, right, bottom
+        return self._cut(annotation, (left, top, right, bottom))
+
+    def _cut(self, annotation: Annotation, whole: Box) -> Box | None:
+        """A box that is not wholly inside the image, or very thin: what of it is inside."""
+        (left, top, right, bottom), (width, height) = whole, self.size
         box = (max(left, 0.0), max(top, 0.0), min(right, float(width)), min(bottom, float(height)))
         inside = left < width and top < height and right > 0 and bottom > 0
         if left < -SLACK or top < -SLACK or right > width + SLACK or bottom > height + SLACK:
@@ -110,7 +117,7 @@ class Objects:
                        box=shown, width=width, height=height)
         if box[2] - box[0] < MIN_SIDE or box[3] - box[1] < MIN_SIDE:
             if inside:
-                self.fault("coco_bad_box", "error", annotation.id, box=short(bbox))
+                self.fault("coco_bad_box", "error", annotation.id, box=short(annotation.bbox))
             return None
         return box
 
