@@ -7,7 +7,6 @@ import gzip
 import lzma
 import shutil
 import stat
-import tarfile
 import tempfile
 import time
 import zipfile
@@ -18,9 +17,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from engine.datasets import archive_names
-from engine.datasets.archive_tar import PACKERS, is_old_tar, unpack_tar
+from engine.datasets.archive_tar import PACKERS, unpack_tar
+from engine.datasets.archive_tar_headers import Damaged, is_header
+from engine.datasets.archive_zip import unpack_zip
 from engine.datasets.faults import printable
-from engine.datasets.zip_directory import check_directory
+from engine.datasets.zip_directory import is_part
 from engine.types import Problem, UserError
 
 Progress = Callable[[float], None]  # the share that is done
@@ -33,17 +34,20 @@ MAX_RATIO = 100  # unpacked : packed, asked for once RATIO_FLOOR is reached; lab
 RATIO_FLOOR = 100 << 20
 SPARE_BYTES = 64 << 20  # disk space left to others
 CHUNK = 1 << 20
-FOREIGN = {b"Rar!": "RAR", b"7z\xbc\xaf\x27\x1c": "7-Zip", b"MSCF": "CAB", b"\x28\xb5\x2f\xfd": "Zstandard", b"LZIP": "lzip"}
-DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+FOREIGN = {b"Rar!": "RAR", b"7z\xbc\xaf\x27\x1c": "7-Zip", b"MSCF": "CAB", b"\x28\xb5\x2f\xfd": "Zstandard", b"LZIP": "lzip",
+           b"\x04\x22\x4d\x18": "LZ4", b"\x1f\x9d": "compress (.Z)", b"\x60\xea": "ARJ"}
+DAMAGE = (zipfile.BadZipFile, Damaged, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 
 
 def kind_of(path: Path) -> str | None:
-    """"zip", "tar", the name of an archive kind that is not supported, or None. Told by content."""
+    """"zip", "tar", the name of an archive kind that is not supported, or None. Told by content. Raises UserError for a pipe or device."""
+    if not path.is_file():
+        raise UserError("special_file", name=path.name)
     with path.open("rb") as file:
         head = file.read(512)
-    if head.startswith((b"PK\3\4", b"PK\5\6", b"PK\7\x08")):
+    if head.startswith((b"PK\3\4", b"PK\5\6", b"PK\7\x08", b"PK00PK\3\4")):
         return "zip"
-    if head.startswith(tuple(PACKERS)) or head[257:262] == b"ustar" or (len(head) == 512 and is_old_tar(head)):
+    if head.startswith(tuple(PACKERS)) or head[257:262] == b"ustar" or is_header(head):
         return "tar"
     return next((name for magic, name in FOREIGN.items() if head.startswith(magic)), None)
 
@@ -53,16 +57,18 @@ def unpack(archive: Path, target: Path, progress: Progress | None = None, *, cou
 
     Both callbacks are called a few times a second, also within large files; what they raise ends the unpacking.
     """
+    kind = kind_of(archive)
     if archive.stat().st_size == 0:
         raise UserError("archive_empty_file", name=archive.name)
-    kind = kind_of(archive)
+    if kind is None and is_part(archive):
+        raise UserError("archive_split", name=archive.name)
     if kind not in ("zip", "tar"):
         raise UserError("archive_unsupported" if kind else "not_an_archive", name=archive.name, kind=kind or "?")
     target.parent.mkdir(parents=True, exist_ok=True)
     stage = Path(tempfile.mkdtemp(prefix=f".{target.name[:40]}.", dir=target.parent))
     writer = Writer(stage, archive, progress or (lambda share: None), counted or (lambda done, total: None))
     try:
-        (_unpack_zip if kind == "zip" else unpack_tar)(archive, writer)
+        (unpack_zip if kind == "zip" else unpack_tar)(archive, writer)
         if not writer.files:
             raise UserError("archive_empty", name=archive.name)
         writer.tell(done=True)
@@ -99,6 +105,7 @@ class Writer:
     expected: int = 0
     _told: float = 0.0
     _folders: set[str] = field(default_factory=set)
+    _names: archive_names.Names = field(default_factory=archive_names.Names)
 
     def __post_init__(self) -> None:
         self.packed = self.archive.stat().st_size
@@ -129,11 +136,14 @@ class Writer:
     def admit(self, name: str, mode: int) -> str | None:
         """The relative path for an entry, or None when it is not to be written (and a problem says why, junk apart)."""
         path = archive_names.clean(name)
-        if path is None:
+        if path is None and not name.strip("/\\ "):
+            self.note("archive_no_name", "error", name or ".")
+        elif path is None:
             self.note("archive_unsafe_path", "error", name)
         elif path and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
             self.note("archive_link" if stat.S_ISLNK(mode) else "archive_special", "error", name)
         elif path:
+            path = self._names.own(path, name)
             if path != "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", ".")):
                 self.note("archive_renamed", "note", name, new=path)
             if archive_names.is_nested_archive(path):
@@ -179,55 +189,3 @@ class Writer:
             step.mkdir(exist_ok=True)
         self._folders.add(folder)
         return True
-
-
-# ---- zip
-
-def _unpack_zip(archive: Path, writer: Writer) -> None:
-    check_directory(archive)
-    with zipfile.ZipFile(archive) as source:
-        entries = source.infolist()
-        writer.check(sum(entry.file_size for entry in entries), max((entry.file_size for entry in entries), default=0), len(entries))
-        _check_entries(entries, archive)
-        encoding = archive_names.guess_encoding(raw for raw in map(archive_names.raw_zip_name, entries) if raw)
-        if encoding not in ("ascii", "utf-8"):
-            writer.note("archive_names_decoded", "note", archive.name, encoding=encoding)
-        writer.expected = sum(not entry.is_dir() for entry in entries)
-        for entry in entries:
-            raw = archive_names.raw_zip_name(entry)
-            name = archive_names.unicode_path(entry) or (raw.decode(encoding, "replace") if raw else entry.orig_filename)
-            mode = entry.external_attr >> 16
-            path = writer.admit(name, mode if entry.create_system == 3 or stat.S_ISLNK(mode) else 0)
-            if path and not entry.is_dir() and not name.endswith(("/", "\\")):
-                _unpack_entry(source, entry, writer, path)
-            writer.entries += not entry.is_dir()
-            writer.tell()
-
-
-def _unpack_entry(source: zipfile.ZipFile, entry: zipfile.ZipInfo, writer: Writer, path: str) -> None:
-    """A damaged entry costs itself, not the archive."""
-    before = writer.files
-    try:
-        with source.open(entry) as file:
-            writer.write(path, file, path)
-    except (zipfile.BadZipFile, zlib.error, EOFError, lzma.LZMAError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        if writer.files == before:
-            writer.files += 1
-        writer.discard(path)
-        writer.note("archive_entry_damaged", "error", path, reason=str(error)[:120])
-
-
-def _check_entries(entries: list[zipfile.ZipInfo], archive: Path) -> None:
-    """Raises UserError for encryption, for entries that share bytes and for sizes that cannot be true."""
-    end = 0
-    for entry in sorted(entries, key=lambda entry: entry.header_offset):
-        if entry.flag_bits & 1:
-            raise UserError("archive_encrypted", name=archive.name)
-        if entry.header_offset < end:
-            raise UserError("archive_overlap", name=archive.name, entry=printable(entry.filename[:200]))
-        end = entry.header_offset + 30 + entry.compress_size
-        if entry.compress_size > entry.file_size + entry.file_size // 100 + 4096:
-            values = {"entry": printable(entry.filename[:200]), "packed": entry.compress_size, "size": entry.file_size}
-            raise UserError("archive_lying_size", name=archive.name, **values)

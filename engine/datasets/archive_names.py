@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterable
 
-from engine.datasets.tree import is_junk, normal, safe_name
+from engine.datasets.tree import folded, is_junk, normal, safe_name
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".7z", ".rar", ".zst")
 UTF8_FLAG = 0x800
@@ -29,6 +31,43 @@ def clean(name: str) -> str | None:
         return ""
     cleaned = "/".join(safe_name(part) for part in parts)
     return cleaned if len(cleaned.encode()) <= MAX_PATH_BYTES else None
+
+
+class Names:
+    """The places of the entries of one archive: different names stay different although they were repaired alike.
+
+    What tells them apart depends on the name alone, not on folder or suffix, so an image and its label file keep sharing a stem. Folders
+    that differ by case or Unicode form only are one, as they are on most disks.
+    """
+
+    def __init__(self) -> None:
+        self._written: dict[str, str] = {}  # repaired -> as the archive wrote it first
+        self._folders: dict[str, str] = {"": ""}
+
+    def own(self, path: str, name: str) -> str:
+        """The place of the entry `name`, whose cleaned path is `path`."""
+        *folders, last = path.split("/")
+        if "_" in path:  # what a repair puts in
+            written = [part for part in unicodedata.normalize("NFC", name.strip()).replace("\\", "/").split("/") if part not in ("", ".")]
+            folders = [self._apart(part, before) for part, before in zip(folders, written, strict=False)]
+            stem, suffix = os.path.splitext(last)  # noqa: PTH122 - a name, not a path
+            last = self._apart(stem, os.path.splitext(written[-1].rstrip(". "))[0]) + suffix  # noqa: PTH122
+        folder = self._folder(folders)
+        return f"{folder}/{last}" if folder else last
+
+    def _apart(self, repaired: str, written: str) -> str:
+        if self._written.setdefault(repaired, written) == written:
+            return repaired
+        return f"{repaired}~{zlib.crc32(written.encode('utf-8', 'surrogatepass')):08x}"
+
+    def _folder(self, parts: list[str]) -> str:
+        """As it was spelled when it first came."""
+        path = "/".join(parts)
+        if path not in self._folders:
+            above = self._folder(parts[:-1])
+            here = f"{above}/{parts[-1]}" if above else parts[-1]
+            self._folders[path] = self._folders.setdefault(folded(here), here)
+        return self._folders[path]
 
 
 def is_nested_archive(name: str) -> bool:

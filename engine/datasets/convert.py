@@ -44,6 +44,7 @@ IMAGE_FAULTS = frozenset((
     "image_damaged", "image_empty", "not_an_image", "image_too_large", "image_file_too_large", "image_unsupported", "dicom_needs_pydicom",
     "dicom_codec_missing", "image_missing", "image_ambiguous", "image_name_ambiguous", "listed_image_missing", "listed_image_ambiguous",
     "coco_unsafe_file_name", "coco_bad_image_entry", "coco_duplicate_image_id"))
+MORE_FAULTS = frozenset(("images_missing_more", "listed_images_missing", "listed_images_ambiguous"))  # with the count of what was not named
 NOT_WRITTEN = frozenset(("tags_left_out", "image_missing"))  # what a writer says of an image that it could not take
 
 
@@ -69,7 +70,7 @@ def convert(src: Path, out: Path, *, to: str, source_format: str | None = None, 
         summary.classes = reading.classes
         with _staged(out) as stage:
             stream = _counted(reading.items, summary, progress)
-            for problem in target.write(reading.classes, stream, stage, images):
+            for problem in _renames_counted(target.write(reading.classes, stream, stage, images)):
                 summary.problems.append(problem)
                 summary.skipped += problem.code in NOT_WRITTEN
                 summary.images -= problem.code in NOT_WRITTEN
@@ -97,7 +98,7 @@ def _counted(items: Iterable[Sample | Problem], summary: Summary, progress: Prog
     for item in items:
         if isinstance(item, Problem):
             summary.problems.append(item)
-            summary.skipped += item.values["count"] if item.code == "images_missing_more" else item.code in IMAGE_FAULTS
+            summary.skipped += item.values["count"] if item.code in MORE_FAULTS else item.code in IMAGE_FAULTS
             continue
         summary.images += 1
         split = item.split or "train"
@@ -109,6 +110,18 @@ def _counted(items: Iterable[Sample | Problem], summary: Summary, progress: Prog
         if progress is not None and summary.images % 100 == 0:
             progress(summary.images)
         yield item
+
+
+def _renames_counted(problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Passes problems on; images that had to take another name are told at the end, all at once."""
+    first, count = None, 0
+    for problem in problems:
+        if problem.code == "image_renamed":
+            first, count = first or problem, count + 1
+        else:
+            yield problem
+    if first is not None:
+        yield Problem("images_renamed", "note", ".", {"count": count, "name": first.where, **first.values})
 
 
 def _check_out(src: Path, out: Path) -> None:

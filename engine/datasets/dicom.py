@@ -91,6 +91,16 @@ def patient_of(path: str) -> str | None:
     return name or None
 
 
+def spacing_of(path: str) -> tuple[float, float] | None:
+    """Millimetres (down, across) as the file says: between rows and columns of the body, else of the detector. May be any number."""
+    data = _read(path, pixels=False)
+    for name in ("PixelSpacing", "ImagerPixelSpacing"):
+        said = _value(data, "PixelMeasuresSequence", name)
+        if said is not None and not isinstance(said, str) and len(said) == 2:
+            return float(said[0]), float(said[1])
+    return None
+
+
 # ---- reading
 
 def _read(path: str, *, pixels: bool) -> Dataset:

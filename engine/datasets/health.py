@@ -59,13 +59,14 @@ def check(collection: Collection, *, image_size: int = IMAGE_SIZE, capacity: int
 
 
 def examine(dataset: Dataset, *, image_size: int = IMAGE_SIZE, capacity: int | None = None, decode: bool = True,
-            progress: Progress | None = None) -> Report:
+            progress: Progress | None = None, reading: Progress | None = None) -> Report:
     """The health of a stored set, kept there with the problems of each image. Digests and looks are computed once an image.
 
-    Problems of the import are included. With `decode`, images that are not known yet are opened; without, what is known of the files is taken.
+    `reading` is told how far the labels are read, then `progress` how many images are opened. Problems of the import are included. With
+    `decode`, images that are not known yet are opened; without, what is known of the files is taken.
     """
     revision = dataset.revision
-    imported, facts = dataset.problems(), health_facts.of_dataset(dataset)
+    imported, facts = dataset.problems(), health_facts.of_dataset(dataset, reading)
     seen = _seen_before(dataset, facts, decode=decode, progress=progress)
     pairs = similar.similar_pairs([(each.digest, each.look) for each in seen])
     findings = _findings(facts, image_size, capacity or CAPACITY, seen, pairs, True, said={each.code for each in imported})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from engine.datasets.store import Dataset
 
 BACKGROUND = "background"
+ROWS_TOLD = 500
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -107,19 +109,40 @@ def of_samples(classes: Sequence[str], task: str, samples: Iterable[Sample]) -> 
     return _gathered(Facts(tuple(classes), task), entries)
 
 
-def of_dataset(dataset: Dataset) -> Facts:
-    """Of a stored set, without parsing outlines."""
+def of_dataset(dataset: Dataset, progress: Progress | None = None) -> Facts:
+    """Of a stored set, without parsing outlines. `progress(rows read, of)` from the first on; what it raises ends the work."""
     with dataset.connection() as connection:
+        images, shapes = (connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("images", "shapes"))
+        told = _Told(progress, images + shapes)
         classes = Classes.load(connection)
         facts = Facts(classes.names, dataset.task)
         found = connection.execute("""SELECT id, name, file, split, grp, width, height, kind, extra FROM images
             WHERE trashed IS NULL ORDER BY id""")
         _gathered(facts, ((number, name, dataset.image_path(file), split, group, (width, height),
                            Instances.empty() if kind == "objects" else store_rows.labels_of(kind, extra, (), classes))
-                          for number, name, file, split, group, width, height, kind, extra in found))
-        _fill_from_rows(facts, classes, connection.execute("""SELECT s.image_id, s.class_id, s.x1, s.y1, s.x2, s.y2 FROM shapes s
-            JOIN images i ON i.id = s.image_id WHERE i.trashed IS NULL ORDER BY s.image_id, s.id"""))
+                          for number, name, file, split, group, width, height, kind, extra in told.of(found)))
+        _fill_from_rows(facts, classes, told.of(connection.execute("""SELECT s.image_id, s.class_id, s.x1, s.y1, s.x2, s.y2 FROM shapes s
+            JOIN images i ON i.id = s.image_id WHERE i.trashed IS NULL ORDER BY s.image_id, s.id""")))
     return facts
+
+
+@dataclass
+class _Told:
+    """Counts rows on their way and tells now and then."""
+
+    progress: Progress | None
+    total: int
+    done: int = 0
+
+    def of(self, found: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        if self.progress is None:
+            yield from found
+            return
+        for row in found:
+            if self.done % ROWS_TOLD == 0:
+                self.progress(self.done, self.total)
+            self.done += 1
+            yield row
 
 
 def _fill_from_rows(facts: Facts, classes: Classes, found: Iterator[tuple[Any, ...]]) -> None:

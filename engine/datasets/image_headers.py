@@ -32,7 +32,8 @@ class Header:
     """Stored `width` x `height`, the EXIF `orientation` 1..8 that is still to be applied, `plain` = OpenCV decodes it alone.
 
     traits: "deep" more than 8 bits a sample or no unsigned integers; "several" more pictures follow the first; "cmyk" inks;
-    "inverted" 0 is white; "premultiplied" colours already hold their alpha; "planar" one plane a channel; "wide" unsigned samples of 32 bits or more.
+    "inverted" 0 is white; "premultiplied" colours already hold their alpha; "planar" one plane a channel; "wide" unsigned samples of 32 bits or more;
+    "arithmetic" a JPEG without Huffman codes. `unpacked` = bytes of all samples, where the header tells.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class Header:
     orientation: int = 1
     plain: bool = False
     traits: frozenset[str] = frozenset()
+    unpacked: int = 0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -93,7 +95,7 @@ def _jpeg(file: BinaryIO, start: bytes) -> Header:
         length = buffer[at + 2] << 8 | buffer[at + 3]
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             depth, height, width, channels = struct.unpack_from(">BHHB", buffer, at + 4)
-            traits = frozenset(name for name, there in (("several", several), ("cmyk", channels == 4)) if there)
+            traits = frozenset(name for name, there in (("several", several), ("cmyk", channels == 4), ("arithmetic", marker > 0xC8)) if there)
             return Header("jpeg", width, height, orientation, depth == 8 and channels in (1, 3), traits)
         if marker in (0xE1, 0xE2) and length >= 2:
             block = buffer[at + 4:at + 2 + length]
@@ -219,7 +221,8 @@ def _tiff(file: BinaryIO, start: bytes) -> Header:
     traits = {"deep": bits > 8 or sample in (2, 3), "several": tags.pages > 1, "cmyk": ink == 5, "inverted": ink == 0,
               "premultiplied": tags.first(tiff_headers.EXTRA, 0) == 1, "wide": bits >= 32 and sample == 1,
               "planar": tags.first(tiff_headers.PLANAR, 1) == 2 and tags.first(tiff_headers.SAMPLES, 1) > 1}
-    return Header("tiff", width, height, traits=frozenset(name for name, there in traits.items() if there))
+    unpacked = width * height * tags.first(tiff_headers.SAMPLES, 1) * bits // 8
+    return Header("tiff", width, height, traits=frozenset(name for name, there in traits.items() if there), unpacked=unpacked)
 
 
 def _webp(file: BinaryIO, start: bytes) -> Header:

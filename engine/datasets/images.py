@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from engine.datasets import dicom, image_headers, tiff_headers, tiff_planes, tones
+from engine.datasets import dicom, image_headers, jpeg_whole, quiet, tiff_headers, tiff_planes, tones
 from engine.datasets.image_headers import HEADER_BYTES, ORIENTATION, Header, NotAnImage
 from engine.types import UserError
 
@@ -27,6 +27,7 @@ IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".
                             ".ppm", ".pgm", ".pbm", ".pnm", ".mpo", *dicom.SUFFIXES))
 MAX_PIXELS = 100_000_000
 MAX_FILE_BYTES = 1 << 30
+MAX_UNPACKED_BYTES = 600 << 20  # of all samples as they are stored: three times 16 bits for each of the pixels above
 DAMAGE = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, MemoryError, RuntimeError,
           AttributeError, struct.error, zlib.error, cv2.error, Image.DecompressionBombError)
 REMARKS = {"several": "first_page", "deep": "windowed", "cmyk": "cmyk"}
@@ -84,11 +85,14 @@ def open_image(path: Path | str) -> np.ndarray:
 
     Samples of more than 8 bits are windowed as in `tones.to_8_bits`, DICOM as in `dicom.picture`. Raises UserError naming the file.
     """
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
+        raise UserError("special_file", name=Path(path).name)  # opening a pipe would wait for ever
     header = _checked(path, _header_of_file(path))
     if os.path.getsize(path) > MAX_FILE_BYTES:  # noqa: PTH202
         raise UserError("image_file_too_large", name=Path(path).name, limit=MAX_FILE_BYTES >> 20)
     try:
-        pixels = dicom.picture(os.fspath(path)) if header.kind == "dicom" else _decoded(header, np.fromfile(path, np.uint8))
+        with quiet.decoders():
+            pixels = dicom.picture(os.fspath(path)) if header.kind == "dicom" else _decoded(header, np.fromfile(path, np.uint8))
     except Unsupported as error:
         if header.kind == "jpeg" and header.plain:  # every decoder reads this kind when it is whole
             raise UserError("image_damaged", name=Path(path).name, reason="no picture data") from error
@@ -125,6 +129,8 @@ def _checked(path: Path | str, header: Header) -> Header:
         raise UserError("image_damaged", name=Path(path).name, reason=f"{header.width}x{header.height}")
     if header.width * header.height > MAX_PIXELS:
         raise UserError("image_too_large", name=Path(path).name, width=header.width, height=header.height, limit=MAX_PIXELS // 1_000_000)
+    if header.unpacked > MAX_UNPACKED_BYTES:
+        raise UserError("image_file_too_large", name=Path(path).name, limit=MAX_UNPACKED_BYTES >> 20)
     return header
 
 
@@ -136,11 +142,15 @@ def _header_of_file(path: Path | str) -> Header:
                 raise UserError("image_empty", name=Path(path).name)
             if not start.startswith(image_headers.FREQUENT) and dicom.is_dicom(start, os.fspath(path)):
                 return dicom.header(os.fspath(path))
-            return image_headers.parse(file, start)
+            header = image_headers.parse(file, start)
+            size = os.fstat(file.fileno()).st_size
     except NotAnImage as error:
         raise UserError("not_an_image", name=Path(path).name, kind=error.args[0]) from error
     except DAMAGE as error:
         raise UserError("image_damaged", name=Path(path).name, reason=_reason(error)) from error
+    if size < jpeg_whole.least_bytes(header) and header.width * header.height <= MAX_PIXELS:
+        raise UserError("image_damaged", name=Path(path).name, reason=f"{header.width}x{header.height} pixels in {size} bytes")
+    return header
 
 
 # ---- pixels
@@ -148,10 +158,16 @@ def _header_of_file(path: Path | str) -> Header:
 def _decoded(header: Header, data: np.ndarray) -> np.ndarray:
     pixels = None
     if header.plain and _ends_properly(header.kind, data):
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+        pixels = _plain(data)
+        if pixels is not None and header.kind == "jpeg" and jpeg_whole.is_cut(pixels, header, data, _plain):
+            raise ValueError("the picture data ends too early")
     elif "deep" in header.traits:
         pixels = _deep(header, data)
     return _with_pillow(data) if pixels is None else pixels
+
+
+def _plain(data: np.ndarray) -> np.ndarray | None:
+    return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
 def _ends_properly(kind: str, data: np.ndarray) -> bool:

@@ -14,7 +14,8 @@ from engine.datasets.archive import Progress
 from engine.types import Problem, Sample, UserError
 
 EVERY_S = 0.1
-Report = Callable[[str, int, int], None]  # stage, done, total: ("unpacking", files, files in all), ("reading", images, 0); 0 = not known
+Report = Callable[[str, int, int], None]
+# stage, done, total (0 = not known): ("unpacking", files, files in all), ("looking", folders, 0), ("reading", images, 0)
 
 
 class Watch:
@@ -27,6 +28,13 @@ class Watch:
     def unpacking(self, done: int, total: int) -> None:
         self._touch()
         self.report("unpacking", done, total)
+
+    def looking(self, folders: int) -> None:
+        """While the format is being recognised."""
+        if time.monotonic() - self._told >= EVERY_S:
+            self._told = time.monotonic()
+            self._touch()
+            self.report("looking", folders, 0)
 
     def reading(self, items: Iterator[Sample | Problem]) -> Iterator[Sample | Problem]:
         """Passes the items on and counts the images among them."""

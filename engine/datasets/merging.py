@@ -73,6 +73,8 @@ class _Merge:
     dropped: Counter[int] = field(default_factory=Counter)
 
     def items(self) -> Iterator[Sample | Problem]:
+        yield Problem("merged_from", "note", ".", {"first": self.a.name, "first_images": self.a.total(), "second": self.b.name,
+                                                   "second_images": self.b.total()})
         yield from self.a.problems()
         yield from self.b.problems()
         taken: set[str] = set()

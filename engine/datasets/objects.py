@@ -35,6 +35,7 @@ class Objects:
     _shapes: list[Shape] = field(default_factory=list)
     _crowd: list[bool] = field(default_factory=list)
     _seen: set[Any] = field(default_factory=set)
+    _over: int = 0
 
     def __len__(self) -> int:
         return len(self._boxes)
@@ -111,7 +112,9 @@ class Objects:
             self.fault("object_twice", ref, "warning", box=text)
             return False
         if len(self._boxes) >= MAX_OBJECTS:
-            self.fault("objects_too_many", ref, limit=MAX_OBJECTS)
+            self._over += 1
+            if self._over == 1:
+                self.fault("objects_too_many", ref, limit=MAX_OBJECTS)
             return False
         self._seen.add(key)
         self._boxes.append((max(left, 0.0), max(top, 0.0), min(right, float(width)), min(bottom, float(height))))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import sys
+import tempfile
 import uuid
 import zlib
 from collections.abc import Iterator
@@ -36,6 +38,21 @@ def is_living(name: str) -> bool | None:
         return False
     except (psutil.Error, OverflowError, ValueError):
         return True
+
+
+@contextmanager
+def temporary(prefix: str) -> Iterator[Path]:
+    """A folder for the time being. What processes that were killed left of this kind goes away first."""
+    place = Path(tempfile.gettempdir())
+    for left in place.glob(f"{prefix}-p*"):
+        if is_living(left.name) is False and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)  # what belongs to another person stays
+    folder = place / marked(prefix)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

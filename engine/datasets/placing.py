@@ -24,7 +24,10 @@ class Placer:
 
     def place(self, sample: Sample, folder: str) -> Generator[Problem, None, str | None]:
         """Yields problems; returns the file name inside `folder`, or None when the image could not be placed."""
-        name = self._free_name(sample, folder)
+        whole = (sample.name or sample.image.name).replace("\\", "/")
+        name = self._free_name(whole, folder)
+        if name != whole.rpartition("/")[2]:
+            yield Problem("image_renamed", "note", whole, {"new": name})
         if self.policy != "none":
             target = f"{self.root}/{folder}/{name}"
             try:
@@ -34,14 +37,13 @@ class Placer:
                 return None
         return name
 
-    def _free_name(self, sample: Sample, folder: str) -> str:
+    def _free_name(self, whole: str, folder: str) -> str:
         """The image's own name; where that is taken, with its sub-folders in front, then with a number."""
         taken = self._taken.get(folder)
         if taken is None:
             taken = self._taken[folder] = set()
             if self.policy != "none":
                 os.makedirs(f"{self.root}/{folder}", exist_ok=True)  # noqa: PTH103
-        whole = (sample.name or sample.image.name).replace("\\", "/")
         name = safe_name(whole.rpartition("/")[2])
         stem, dot, suffix = name.rpartition(".")
         key = folded(stem)

@@ -13,12 +13,13 @@ from engine.types import Problem, UserError
 
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]{0,1000}\?>")
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]{0,200}encoding\s*=\s*["']([A-Za-z0-9_-]{1,20})["']""")
+_NAMESPACES = (b"xmlns", b"x\0m\0l\0n\0s")  # as it stands in UTF-16, too
 _CHINESE = {"gbk": "gb18030", "gb2312": "gb18030", "gb18030": "gb18030", "cp936": "gb18030", "big5": "cp950", "cp950": "cp950",
             "big5-hkscs": "big5hkscs"}
 
 
 def parse(data: bytes, where: str, problems: list[Problem] | None = None) -> Element:
-    """The root element. Raises UserError with the file and, where the parser knows it, line and column.
+    """The root element; names are without their namespaces. Raises UserError with the file and, where the parser knows it, line and column.
 
     Chinese encodings, which the parser does not know, are read all the same; a note among `problems` says so.
     """
@@ -49,7 +50,7 @@ def _chinese(data: bytes) -> str | None:
 
 def _parsed(data: bytes, where: str) -> Element:
     try:
-        return fromstring(data, forbid_entities=True, forbid_external=True)
+        root = fromstring(data, forbid_entities=True, forbid_external=True)
     except ParseError as error:
         line, column = error.position
         raise UserError("xml_damaged", where=f"{where}:{line}:{column + 1}", reason=str(error).partition(":")[0]) from error
@@ -57,6 +58,10 @@ def _parsed(data: bytes, where: str) -> Element:
         raise UserError("xml_entities", where=where) from error
     except (ValueError, LookupError, RecursionError) as error:
         raise UserError("xml_damaged", where=where, reason=str(error)[:200]) from error
+    if any(mark in data for mark in _NAMESPACES):  # tools that declare one mean the same elements as those that do not
+        for element in root.iter():
+            element.tag = element.tag.rpartition("}")[2]
+    return root
 
 
 def text_of(element: Element, path: str, otherwise: str = "") -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
+from engine.datasets import plain_text
 from engine.datasets.faults import printable
 from engine.types import UserError
 
@@ -23,23 +24,13 @@ def parse(data: bytes, name: str) -> Plain:
     if len(data) > MAX_BYTES:
         raise UserError("yaml_too_large", name=name, limit=MAX_BYTES >> 10)
     try:
-        return _build(data.decode(_encoding(data)), name)
+        return _build(data.decode(plain_text.encoding_of(data)), name)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
         raise UserError("yaml_damaged", where=where, reason=printable(str(getattr(error, "problem", None) or error)[:200])) from error
     except UnicodeDecodeError as error:
         raise UserError("yaml_damaged", where=name, reason=str(error)[:200]) from error
-
-
-def _encoding(data: bytes) -> str:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
-    try:
-        data.decode("utf-8")
-        return "utf-8-sig"
-    except UnicodeDecodeError:
-        return "gb18030"
 
 
 def _build(text: str, name: str) -> Plain:
@@ -49,16 +40,18 @@ def _build(text: str, name: str) -> Plain:
     for event in yaml.parse(text, Loader=_LOADER):
         if isinstance(event, yaml.CollectionEndEvent):
             node = open_nodes.pop()
-            node.close()
+            node.close(name)
             open_nodes[-1].weight += node.weight
         elif isinstance(event, yaml.AliasEvent):
             node = anchors.get(event.anchor) or _Node("", [])
             open_nodes[-1].weight += node.weight
             open_nodes[-1].children.append(node.value)
+            open_nodes[-1].lines.append(event.start_mark.line + 1)
         elif isinstance(event, yaml.NodeEvent):
             _check_tag(event.tag, event.start_mark.line + 1, name)
             node = _opened(event)
             open_nodes[-1].children.append(node.value)
+            open_nodes[-1].lines.append(event.start_mark.line + 1)
             if event.anchor:
                 anchors[event.anchor] = node
             if isinstance(event, yaml.CollectionStartEvent):
@@ -73,16 +66,23 @@ def _build(text: str, name: str) -> Plain:
 
 @dataclass
 class _Node:
-    """A value being built; `weight` = how many values it would hold if every alias were written out."""
+    """A value being built; `lines` = where its children begin, `weight` = how many values it would hold if every alias were written out."""
 
     value: Any
     children: list[Any]
     weight: int = 1
+    lines: list[int] = field(default_factory=list)
 
-    def close(self) -> None:
-        if isinstance(self.value, dict):
-            pairs = zip(self.children[::2], self.children[1::2], strict=True)
-            self.value.update((key, value) for key, value in pairs if isinstance(key, str))
+    def close(self, name: str) -> None:
+        """Raises UserError for a key that stands twice: only one of its values could be read."""
+        if not isinstance(self.value, dict):
+            return
+        for key, value, line in zip(self.children[::2], self.children[1::2], self.lines[::2], strict=True):
+            if not isinstance(key, str):
+                continue
+            if key in self.value:
+                raise UserError("yaml_key_twice", where=f"{name}:{line}", name=printable(key[:60]))
+            self.value[key] = value
 
 
 def _opened(event: yaml.NodeEvent) -> _Node:

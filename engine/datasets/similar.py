@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engine.datasets import images
+from engine.datasets import images, jpeg_whole, quiet
 from engine.types import UserError
 
 DIGEST_BYTES = 16
@@ -91,8 +91,10 @@ def _small(path: Path, data: np.ndarray) -> np.ndarray:
         for factor, flag in ((8, cv2.IMREAD_REDUCED_GRAYSCALE_8), (4, cv2.IMREAD_REDUCED_GRAYSCALE_4), (2, cv2.IMREAD_REDUCED_GRAYSCALE_2)):
             if shorter >= 2 * SIDE * factor:
                 try:
-                    gray = cv2.imdecode(data, flag)
+                    gray = quiet.imdecode(data, flag)
                 except cv2.error:
+                    break
+                if gray is not None and jpeg_whole.ends_gray(gray):
                     break
                 if gray is not None:
                     return gray

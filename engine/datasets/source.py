@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from engine.datasets import archive
+from engine.datasets import archive, looking, owners
 from engine.datasets.archive_names import is_nested_archive
 from engine.datasets.formats import Format, formats
 from engine.datasets.formats.foreign import foreign
@@ -30,20 +28,18 @@ def opened(src: Path, scratch: Path | None = None, *, problems: list[Problem] | 
     """
     if not src.exists():
         raise UserError("path_missing", path=src.name or str(src))
+    if src.is_dir():
+        looking.check_is_no_disk(src)
     if src.is_dir() or (src.suffix.lower() in label_file_suffixes() and archive.kind_of(src) is None):
         with shared_listings():
             yield unwrapped(src) if src.is_dir() else src
         return
-    own = Path(tempfile.mkdtemp(prefix="lightbox-")) if scratch is None else scratch
-    try:
+    with owners.temporary("lightbox-unpacked") if scratch is None else nullcontext(scratch) as own:
         found = archive.unpack(src, own / "unpacked", progress)
         if problems is not None:
             problems += found
         with shared_listings():
             yield unwrapped(own / "unpacked")
-    finally:
-        if scratch is None:
-            shutil.rmtree(own, ignore_errors=True)
 
 
 def label_file_suffixes() -> set[str]:

@@ -145,8 +145,8 @@ class Dataset(StoreFile):
 
     # ---- images and labels
 
-    def page(self, offset: int, limit: int, *, sort: str = "id", **filters: Any) -> list[Row]:
-        """`limit` images from `offset` on that fit all filters, with their labels.
+    def page(self, offset: int, limit: int, *, sort: str = "id", brief: bool = False, **filters: Any) -> list[Row]:
+        """`limit` images from `offset` on that fit all filters, with their labels; `brief` leaves out objects and pixels, but not their kind.
 
         Filters: split, class_id, state, problem (a code, or "any"), group, search (part of the name), size ("small", "medium", "large") and
         trashed=True for those in the trash. `sort`: "id", "name", "objects" or "size", with "-" in front for descending.
@@ -154,8 +154,14 @@ class Dataset(StoreFile):
         chosen = store_query.Filters(**filters)
         with self.connection() as connection:
             ids = store_query.ids_of_page(connection, Classes.load(connection), sort, limit, offset, chosen)
-            found = {row.id: row for row in self._rows(connection, ids)}
+            found = {row.id: row for row in self._rows(connection, ids, brief=brief)}
             return [found[image_id] for image_id in ids]
+
+    def ids(self, **filters: Any) -> list[int]:
+        """The ids of all images that fit the filters of `page`, ascending."""
+        chosen = store_query.Filters(**filters)
+        with self.connection() as connection:
+            return store_query.ids_of_page(connection, Classes.load(connection), "id", -1, 0, chosen)
 
     def total(self, **filters: Any) -> int:
         """How many images fit the filters of `page`."""
@@ -242,19 +248,19 @@ class Dataset(StoreFile):
 
     # ---- inside
 
-    def _rows(self, connection: sqlite3.Connection, ids: list[int]) -> Iterator[Row]:
+    def _rows(self, connection: sqlite3.Connection, ids: list[int], *, brief: bool = False) -> Iterator[Row]:
         """These images in any order; what is not there is left out."""
         classes, epoch = Classes.load(connection), epoch_of(connection)
         for start in range(0, len(ids), BATCH):
             chosen = ids[start:start + BATCH]
             marks = ",".join("?" * len(chosen))
-            shapes = rows.shapes_of(connection, chosen)
+            shapes = {} if brief else rows.shapes_of(connection, chosen)
             problems: dict[int, list[str]] = {}
             for number, code in connection.execute(f"SELECT image_id, code FROM image_problems WHERE image_id IN ({marks}) ORDER BY code", chosen):
                 problems.setdefault(number, []).append(code)
             found = connection.execute(f"SELECT {COLUMNS} FROM images WHERE id IN ({marks}) ORDER BY id", chosen)
             for number, name, split, width, height, file, state, revision, objects, group, kind, extra in found:
-                labels = rows.labels_of(kind, extra, shapes.get(number, ()), classes)
+                labels = rows.labels_of(kind, extra, shapes.get(number, ()), classes) if not brief else rows.kind_of(kind, extra, classes)
                 yield Row(number, name, split, (width, height), labels, self.image_path(file), state, revision + epoch, objects, group,
                           tuple(problems.get(number, ())))
 

@@ -74,7 +74,8 @@ def _insert_all(connection: sqlite3.Connection, reading: Reading, placer: Placer
             _insert_problem(connection, item)
             continue
         for problem in (placing := _Placing(placer, item)):
-            _insert_problem(connection, problem)
+            if problem.code != "image_renamed":  # inside a data set an image keeps its name, whatever its file is called
+                _insert_problem(connection, problem)
         if placing.file is None:
             continue
         number += 1

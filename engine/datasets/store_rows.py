@@ -108,6 +108,14 @@ def labels_of(kind: str | None, extra: bytes | None, rows: Sequence[ShapeRow], c
     return SemanticMask(classes=picture.astype(np.uint16) if classes.same else classes.pixel_ids[picture])
 
 
+PIXELS = ("layers", "mask")
+
+
+def kind_of(kind: str | None, extra: bytes | None, classes: Classes) -> Labels | None:
+    """Labels without objects and pixels, which take long to read."""
+    return SemanticMask() if kind in PIXELS else labels_of(kind, extra, (), classes)
+
+
 def _by_key(values: list[Any], classes: Classes, nothing: Any) -> list[Any]:
     """A list by class id as one by class key."""
     if classes.same:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from engine.datasets import image_headers
+from engine.datasets import image_headers, jpeg_whole, quiet
 from engine.datasets.images import MAX_PIXELS, open_image, resize
 from engine.types import UserError
 
@@ -62,10 +62,10 @@ def _reduced(source: Path, side: int) -> np.ndarray | None:
         data = np.fromfile(source, np.uint8)
         if JPEG_END not in data[-64:].tobytes():
             return None
-        pixels = cv2.imdecode(data, flag | cv2.IMREAD_IGNORE_ORIENTATION)
+        pixels = quiet.imdecode(data, flag | cv2.IMREAD_IGNORE_ORIENTATION)
     except (OSError, ValueError, LookupError, struct.error, cv2.error):
         return None
-    return None if pixels is None else _upright(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), header.orientation)
+    return None if pixels is None or jpeg_whole.ends_gray(pixels) else _upright(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), header.orientation)
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

@@ -6,6 +6,7 @@ Every path that a format follows comes from a `Tree`, which lists only what trul
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import unicodedata
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from engine.datasets import looking
 from engine.datasets.images import is_image
 from engine.types import Problem, UserError
 
@@ -217,20 +219,33 @@ class Tree:
                 for entry in entries:
                     if entry.is_file(follow_symlinks=False):
                         folder.files.append(entry.name)
-                    elif entry.is_symlink() and not is_junk(entry.name) and not self._stays_inside(entry):
-                        where = f"{relative}/{entry.name}" if relative else entry.name
-                        folder.problems.append(Problem("link_outside", "error", where))
-                    elif entry.is_dir():
-                        folder.folders.append(entry.name)
-                    elif entry.is_file():
-                        folder.files.append(entry.name)
+                    elif not is_junk(entry.name):
+                        self._sort_in(folder, entry, f"{relative}/{entry.name}" if relative else entry.name)
         except OSError as error:
             folder.problems.append(Problem("folder_unreadable", "error", relative, {"reason": error.strerror or str(error)}))
             return Folder(problems=folder.problems)
+        looking.listed(len(folder.files) + len(folder.folders))
         folder.files = sorted(name for name in folder.files if not is_junk(name))
         folder.folders = sorted(name for name in folder.folders if not is_junk(name))
         folder.problems.sort(key=lambda problem: problem.where)
         return folder
+
+    def _sort_in(self, folder: Folder, entry: os.DirEntry[str], where: str) -> None:
+        """Anything but a plain file. A link costs itself at most, wherever it leads."""
+        if entry.is_symlink() and not self._stays_inside(entry):
+            folder.problems.append(Problem("link_outside", "error", where))
+            return
+        try:
+            if entry.is_dir():
+                folder.folders.append(entry.name)
+            elif entry.is_file():
+                folder.files.append(entry.name)
+            elif entry.is_symlink():
+                folder.problems.append(Problem("link_broken", "error", where, {"reason": os.strerror(errno.ENOENT)}))
+            else:
+                folder.problems.append(Problem("special_file", "warning", where))
+        except OSError as error:  # links that lead to each other
+            folder.problems.append(Problem("link_broken", "error", where, {"reason": error.strerror or str(error)}))
 
     def _stays_inside(self, link: os.DirEntry[str]) -> bool:
         """Inside the root, and not one of its own parents (a loop)."""

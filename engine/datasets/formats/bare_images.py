@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engine.datasets.dicom import SUFFIXES as DICOM_SUFFIXES
 from engine.datasets.faults import problem_of
-from engine.datasets.formats import Format, ImagePolicy
+from engine.datasets.formats import Format, ImagePolicy, text_labels
 from engine.datasets.formats.image_index import MASK_FOLDERS
 from engine.datasets.formats.mask_levels import are_rough
 from engine.datasets.formats.mask_values import levels_of, read_mask
@@ -32,7 +32,7 @@ def detects(root: Path) -> str | None:
         if any(_may_be_labels(name, listing) for name in listing.files):
             return None
         count += len(listing.images())
-    return f"{count} images" if count else None
+    return f"{count} images" if count and next(text_labels.documents(Tree(root)), None) is None else None
 
 
 def _may_be_labels(name: str, listing: Folder) -> bool:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engine.datasets.faults import problem_of
-from engine.datasets.formats import Format
+from engine.datasets.formats import Format, box_csv_order
 from engine.datasets.formats.csv_columns import IMAGE_HEADS, LABEL_HEADS, SPLIT_HEADS
 from engine.datasets.formats.csv_kinds import bare_boxes, is_retinanet, plain
+from engine.datasets.formats.csv_missing import Missing, split_words_unknown
 from engine.datasets.formats.csv_tables import SUFFIXES, Table, open_table, peek_table, quiet, tables_of
 from engine.datasets.formats.image_index import ImageIndex, pictures, split_of_list
 from engine.datasets.images import size_of
-from engine.datasets.objects import Classes, Objects, number, shown
+from engine.datasets.objects import Classes, Objects, number
 from engine.datasets.tree import Tree, split_of
 from engine.types import Problem, Reading, Sample, UserError
 
@@ -25,7 +28,6 @@ JOINT = ("bbox", "box", "boundingbox", "bboxxywh")
 CHEST_BOXES, CHEST_LABELS = frozenset(("imageindex", "findinglabel")), frozenset(("imageindex", "findinglabels"))
 FOREIGN = frozenset(("labelname", "source"))  # Open Images has a reader of its own
 UNNAMED = "object"
-MAX_NAMED = 100
 PEEKED_ROWS = 200
 
 
@@ -39,6 +41,7 @@ class _Columns:
     label: int | None
     split: int | None = None
     heading: bool = True
+    sized: bool = False  # make-sense's own order: label, box, image and the size of the image
 
 
 @dataclass
@@ -84,14 +87,13 @@ def _columns(rows: Sequence[list[str]], index: ImageIndex, folder: str) -> _Colu
 
 
 def _bare(rows: Sequence[list[str]], index: ImageIndex, folder: str) -> _Columns | None:
-    """Rows without headings. The numbers are width and height at the end where they cannot all be corners, or where make-sense orders them."""
+    """Rows without headings, of which only all together can tell what the numbers are."""
     first = bare_boxes(rows[0])
     if first is None or not any(index.find(row[first.image], folder) for row in rows if len(row) > first.image):
         return None
     places = tuple(range(first.box, first.box + 4))
-    numbers = [[number(row[place]) or 0.0 for place in places] for row in rows if len(row) > max(places)]
-    wide = first.image > places[-1] or not all(a < c and b < d for a, b, c, d in numbers)
-    return _Columns(first.image, places, wide, first.label, heading=False)
+    last = first.image > places[-1]  # as make-sense orders them; RetinaNet's begin with the image and mean corners
+    return _Columns(first.image, places, last, first.label, heading=False, sized=last and len(rows[0]) == 8)
 
 
 def _by_heading(row: Sequence[str]) -> _Columns | None:
@@ -126,10 +128,14 @@ def read(root: Path) -> Reading:
     """Raises UserError when no table can be understood; anything less is a Problem in the stream."""
     tree, paths = tables_of(root)
     index = pictures(tree)
-    sources = []
+    sources: list[_Source] = []
+    problems: list[Problem] = []
     for path in paths:
         table = open_table(tree, path)
         columns = _columns(_first_rows(table), index, path.rpartition("/")[0])
+        if columns is not None and not columns.heading:
+            columns, told = _ordered(tree, table, columns, index)
+            problems += told
         if columns is not None:
             split = split_of_list(path.rpartition("/")[2]) or split_of(*path.split("/")[:-1])
             sources.append(_Source(table, columns, split))
@@ -138,7 +144,28 @@ def read(root: Path) -> Reading:
     classes = Classes()
     for source in sources:
         _survey(source, classes)
-    return Reading(classes.tuple, _Reader(tree, index, sources, classes).items(), "detect")
+    return Reading(classes.tuple, _Reader(tree, index, sources, classes, problems).items(), "detect")
+
+
+def _ordered(tree: Tree, table: Table, columns: _Columns, index: ImageIndex) -> tuple[_Columns, list[Problem]]:
+    """The columns with what all rows say of their numbers, compared with the sizes of the images."""
+    sizes: dict[str, tuple[int, int] | None] = {}
+    folder = table.path.rpartition("/")[0]
+
+    def rows() -> Iterator[tuple[box_csv_order.Row, tuple[int, int] | None]]:
+        for _, cells in table.rows():
+            values = [number(cells[place]) for place in columns.box if place < len(cells)]
+            if len(values) == 4 and None not in values:
+                name = index.find(cells[columns.image], folder)
+                if name is not None and name not in sizes:
+                    with suppress(UserError):
+                        sizes[name] = size_of(tree.path(name))
+                a, b, c, d = (value for value in values if value is not None)
+                yield (a, b, c, d), sizes.get(name or "")
+    found = box_csv_order.gathered(rows())
+    wide, problem = box_csv_order.decided(found, columns.wide, table.path)
+    sure = columns.sized and problem.code == "box_order_assumed"
+    return replace(columns, wide=wide), [problem] if found.rows and not sure else []
 
 
 def _survey(source: _Source, classes: Classes) -> None:
@@ -179,14 +206,18 @@ class _Reader:
     index: ImageIndex
     sources: list[_Source]
     classes: Classes
+    problems: list[Problem]
     images: dict[str, _Boxes] = field(default_factory=dict)
-    missing: int = 0
+    missing: Missing = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.missing = Missing(self.index)
 
     def items(self) -> Iterator[Sample | Problem]:
+        yield from self.problems
         for source in self.sources:
             yield from self._rows(source)
-        if self.missing > MAX_NAMED:
-            yield Problem("listed_images_missing", "error", ".", {"count": self.missing - MAX_NAMED})
+        yield from self.missing.rest()
         unlabeled = 0
         for name in [*self.images, *(path for path in self.index.images if path not in self.images)]:
             try:
@@ -205,22 +236,23 @@ class _Reader:
         yield from self.tree.problems
 
     def _rows(self, source: _Source) -> Iterator[Problem]:
-        path = source.table.path
+        path, unknown = source.table.path, Counter[str]()
         for line, cells in _lines(source):
             text = cells[source.columns.image]
             image = self.index.find(text, path.rpartition("/")[0]) if text else None
             if image is None:
-                self.missing += 1
-                if self.missing <= MAX_NAMED:
-                    code = "listed_image_ambiguous" if len(self.index.candidates(text)) > 1 else "listed_image_missing"
-                    yield Problem(code, "error", f"{path}:{line}", {"entry": shown(text) or "-"})
+                yield from self.missing.entry(text, f"{path}:{line}")
                 continue
             boxes = self.images.setdefault(image, _Boxes(source))
-            split = split_of(cells[source.columns.split]) if source.columns.split is not None else source.split
+            word = cells[source.columns.split] if source.columns.split is not None else ""
+            split = split_of(word) if source.columns.split is not None else source.split
+            unknown[word] += bool(word) and split is None
             boxes.split = boxes.split or split
             texts = _box_texts(source.columns, cells)
             if any(texts):  # a line without numbers says that there is nothing in the image
                 boxes.rows.append((line, self.classes.id_of(_label(source.columns, cells)), texts))
+        if unknown.total():
+            yield split_words_unknown(path, +unknown)
 
     def _objects(self, boxes: _Boxes, size: tuple[int, int]) -> Objects:
         objects = Objects(boxes.source.table.path, size)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from engine.datasets import plain_text
 from engine.datasets.formats.image_index import lines_of, natural
 from engine.datasets.tree import SPLIT_WORDS, Tree, folded, safe_name
 from engine.types import UserError
@@ -36,13 +38,17 @@ class Place:
 
 @dataclass
 class Layout:
-    """All places, the classes in order, whether splits were found, and an example of a class made of several folders."""
+    """All places, the classes in order, whether splits were found, and an example of a class made of several folders.
+
+    `recoded` are folder names that are no UTF-8 (as the system gives them) and the classes that they became.
+    """
 
     places: list[Place] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
     split: bool = False
     nested: str = ""
     grouped: str = ""
+    recoded: dict[str, str] = field(default_factory=dict)
 
 
 def survey(tree: Tree) -> Layout:
@@ -61,7 +67,9 @@ def survey(tree: Tree) -> Layout:
         own = {}
     names, ids = _names(below)
     names = _inside_others(names, [len(images) for _, images in found])
-    layout = Layout(split=level is not None)
+    recoded = _readable({name for name in names if name})
+    names = [recoded.get(name, name) if name else None for name in names]
+    layout = Layout(split=level is not None, recoded=recoded)
     for (folder, images), (split, _), known, name, group in zip(found, parted, told, names, ids, strict=True):
         label = known if own else name
         if images or label:
@@ -134,6 +142,22 @@ def _names(paths: list[list[str]]) -> tuple[list[str | None], list[str | None]]:
         names.append("/".join(part for level, part in enumerate(parts) if level not in ids) or None)
         groups.append("/".join(part for level, part in enumerate(parts) if level in ids) or None)
     return names, groups
+
+
+def _readable(names: set[str]) -> dict[str, str]:
+    """Names that are no UTF-8 -> texts, of which no two are the same: such folders come from archives that name no encoding."""
+    broken = {name: os.fsencode(name) for name in sorted(names) if any("\udc80" <= char <= "\udcff" for char in name)}
+    encoding = plain_text.encoding_of(b"\n".join(broken.values()))
+    taken, found = names - broken.keys(), dict[str, str]()
+    for name, data in broken.items():
+        text = data.decode(encoding, "replace")
+        number = 1
+        found[name] = text
+        while found[name] in taken:
+            number += 1
+            found[name] = f"{text}_{number}"
+        taken.add(found[name])
+    return found
 
 
 def _inside_others(names: list[str | None], counts: list[int]) -> list[str | None]:

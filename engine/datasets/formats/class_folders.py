@@ -13,9 +13,9 @@ import numpy as np
 
 from engine.datasets.dicom import SUFFIXES as DICOM_SUFFIXES
 from engine.datasets.faults import problem_of
-from engine.datasets.formats import Format, ImagePolicy
+from engine.datasets.formats import Format, ImagePolicy, text_labels
 from engine.datasets.formats.class_folder_layout import CLASSES, Layout, Place, folders_of, survey
-from engine.datasets.formats.class_folder_masks import refuse_masks
+from engine.datasets.formats.class_folder_masks import refuse_masks, without_masks
 from engine.datasets.images import group_of, size_of
 from engine.datasets.placing import Placer
 from engine.datasets.tree import Tree, folded, split_of
@@ -35,6 +35,8 @@ def detects(root: Path) -> str | None:
     enough = len(layout.classes) > 1 or (layout.split and not layout.grouped)
     if not labeled or not enough or (loose > labeled and not layout.split):
         return None
+    if any(kind in (text_labels.WIDER, text_labels.MOT) for _, kind in text_labels.documents(Tree(root))):
+        return None  # its folders are events or videos
     return ", ".join(f"{name}/" for name in layout.classes[:4]) + (", ..." if len(layout.classes) > 4 else "")
 
 
@@ -52,10 +54,14 @@ def read(root: Path) -> Reading:
 def _items(tree: Tree, layout: Layout) -> Iterator[Sample | Problem]:
     if layout.nested:
         yield Problem("class_folders_nested", "note", ".", {"example": layout.nested})
+    if layout.recoded:
+        yield Problem("class_folders_recoded", "note", ".", {"count": len(layout.recoded), "names": ", ".join(list(layout.recoded.values())[:8])})
     if layout.grouped:
         yield Problem("class_folders_grouped", "note", ".", {"example": layout.grouped})
     one_hot = dict(zip(layout.classes, np.eye(len(layout.classes), dtype=np.float32), strict=True))
-    unlabeled = 0
+    unlabeled, given = 0, sum(len(place.images) for place in layout.places)
+    layout.places = [without_masks(tree, place) for place in layout.places]
+    masks = given - sum(len(place.images) for place in layout.places)
     for place in layout.places:
         prefix = f"{place.folder}/" if place.folder else ""
         labels = Tags(one_hot[place.name]) if place.name is not None else None
@@ -71,6 +77,8 @@ def _items(tree: Tree, layout: Layout) -> Iterator[Sample | Problem]:
             yield Sample(path, size, labels, place.split, group, prefix + image)
     if unlabeled:
         yield Problem("images_without_labels", "note", ".", {"count": unlabeled})
+    if masks:
+        yield Problem("class_folder_masks_left_out", "note", ".", {"count": masks})
     yield from _same_images(tree, layout.places)
     yield from tree.problems
 

@@ -10,6 +10,7 @@ from engine.datasets.formats.coco_documents import Annotation, Document, Key, ke
 from engine.datasets.objects import clean_name
 from engine.types import Problem
 
+SAY_NOTHING = ("", "None", "none", "object")
 TAG_KEYS = ("tags", "tags_uncertain", "tags_unknown")
 
 
@@ -20,6 +21,7 @@ def unite_categories(documents: list[Document], *, tagged: bool = False) -> tupl
     """
     problems: list[Problem] = []
     tables = [_table(document, problems) for document in documents]
+    problems += _lost(tables)
     used = [_used(document.annotations) for document in documents]
     dummies = {name for table, busy in zip(tables, used, strict=True) for key, (name, top) in table.items()
                if key == 0 and top == "none" and len(table) > 1 and key not in busy}
@@ -41,6 +43,14 @@ def unite_categories(documents: list[Document], *, tagged: bool = False) -> tupl
     for name in (name for document in documents if tagged for name in _tag_names(document.images)):
         own.setdefault(name, len(own))
     return tuple(own), problems
+
+
+def _lost(tables: list[dict[Key, tuple[str, str]]]) -> Iterator[Problem]:
+    """A note on the supercategories, for which our classes have no place. One that all share, or none but the class's own name, says nothing."""
+    tops = list(dict.fromkeys(clean_name(top) for table in tables for name, top in table.values() if top not in (*SAY_NOTHING, name)))
+    if len(tops) > 1:
+        shown = ", ".join(top[:40] for top in tops[:5]) + (", ..." if len(tops) > 5 else "")
+        yield Problem("coco_supercategories_left_out", "note", ".", {"count": len(tops), "names": shown})
 
 
 def _used(entries: list[Any]) -> set[Key]:

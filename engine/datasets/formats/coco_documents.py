@@ -28,7 +28,8 @@ MAX_JSON_BYTES = 2 << 30
 MAX_FILES_PER_FOLDER = 50
 MAX_HEADS = 1000
 Key = int | str
-Kind = Literal["objects", "panoptic", "tags", "captions"]
+Kind = Literal["objects", "tags", "captions"]
+KEYPOINTS, CAPTION = 1, 2
 _NUMBERS = frozenset((int, float))
 
 
@@ -42,7 +43,7 @@ class Annotation(NamedTuple):
     segmentation: Any = None
     iscrowd: Any = None
     score: Any = None
-    keypoints: bool = False
+    besides: int = 0  # KEYPOINTS, CAPTION
 
     @property
     def names_a_class_only(self) -> bool:
@@ -53,7 +54,8 @@ class Annotation(NamedTuple):
 class Document:
     """One loaded file: its path in the tree, the split that its name tells, and the three lists.
 
-    `ids` maps its category ids to our classes. `labeled` False: its images are only listed, nobody has looked at them.
+    `ids` maps its category ids to our classes. `labeled` False: its images are only listed, nobody has looked at them. `segments`: some
+    annotations are panoptic; these are dicts. `all_crowd`: so is every object of the whole set, so that it says nothing.
     """
 
     path: str
@@ -64,6 +66,9 @@ class Document:
     labeled: bool = True
     kind: Kind = "objects"
     keypoints: bool = False
+    captions: bool = False
+    segments: bool = False
+    all_crowd: bool = False
     ids: dict[Key, int] = field(default_factory=dict)
 
 
@@ -168,33 +173,56 @@ def load(tree: Tree, path: str) -> Document:
         if not isinstance(value, list) and (key == "images" or value is not None):
             raise UserError("coco_not_a_dataset", name=path, found=f"{key}: {type(value).__name__}")
         lists[key] = value or []
-    entries = lists["annotations"]
+    entries, captions = _sorted_out(lists["annotations"])
     labeled = content.get("annotations") is not None and (bool(entries) or not path.rpartition("/")[2].lower().startswith("image_info"))
     document = Document(path, _split(path), lists["images"], entries, lists["categories"], labeled, _kind_of(entries))
-    document.keypoints = any(isinstance(entry, Annotation) and entry.keypoints for entry in entries)
-    if document.kind == "captions":
-        document.annotations, document.labeled = [], False
+    besides = {entry.besides for entry in entries if type(entry) is Annotation}
+    document.segments = any(type(entry) is dict for entry in entries)
+    document.keypoints = any(value & KEYPOINTS for value in besides)
+    document.captions = captions > 0 or any(value & CAPTION for value in besides)
+    if captions and not entries:
+        document.kind, document.labeled = "captions", False
     return document
+
+
+def _sorted_out(entries: list[Any]) -> tuple[list[Any], int]:
+    """(annotations and lists of segments, how many were captions alone)."""
+    if all(map(_is_annotation, entries)):
+        return entries, 0
+    kept = [_annotation(entry) if type(entry) is dict and "segments_info" not in entry else entry for entry in entries if not _is_caption(entry)]
+    return kept, len(entries) - len(kept)
+
+
+def _is_annotation(entry: Any) -> bool:
+    return type(entry) is Annotation
 
 
 def _kind_of(entries: list[Any]) -> Kind:
     """Told by what the annotations hold, not by the file's name."""
-    if entries and all(isinstance(entry, dict) and "segments_info" in entry for entry in entries):
-        return "panoptic"
-    if entries and all(isinstance(entry, dict) and "caption" in entry for entry in entries):
-        return "captions"
     return "tags" if entries and all(isinstance(entry, Annotation) and entry.names_a_class_only for entry in entries) else "objects"
 
 
+def _is_caption(entry: Any) -> bool:
+    return type(entry) is dict and "caption" in entry and not (entry.get("bbox") or entry.get("segmentation") or "segments_info" in entry)
+
+
 def compact(entry: dict[str, Any]) -> Any:
-    """Applied to every object while a document is read, so that a large one fits into memory: annotations and images shrink to what we use."""
-    if "image_id" in entry and ("category_id" in entry or "file_name" not in entry) and "segments_info" not in entry and "caption" not in entry:
-        get = entry.get
-        return Annotation(get("id"), entry["image_id"], get("category_id"), packed(get("bbox")), _outlines(get("segmentation")), get("iscrowd"),
-                          get("score"), bool(get("keypoints")))
+    """Applied to every object while a document is read, so that a large one fits into memory: annotations and images shrink to what we use.
+
+    What could be either, or is a caption or a list of segments, stays as it is until the list in which it stands tells.
+    """
+    if "image_id" in entry:
+        return entry if "file_name" in entry or "segments_info" in entry or "caption" in entry else _annotation(entry)
     if "file_name" in entry and "segments_info" not in entry:
         return {key: entry[key] for key in IMAGE_KEYS if key in entry}
     return entry
+
+
+def _annotation(entry: dict[str, Any]) -> Annotation:
+    get = entry.get
+    besides = (KEYPOINTS if get("keypoints") else 0) | (CAPTION if "caption" in entry else 0)
+    return Annotation(get("id"), get("image_id"), get("category_id"), packed(get("bbox")), _outlines(get("segmentation")), get("iscrowd"),
+                      get("score"), besides)
 
 
 def packed(values: Any) -> Any:
@@ -213,13 +241,6 @@ def _outlines(value: Any) -> Any:
     return value
 
 
-def annotation_of(entry: Any) -> Annotation | None:
-    """An entry of the list of annotations; None when it is none."""
-    if isinstance(entry, Annotation):
-        return entry
-    return Annotation(entry.get("id"), entry.get("image_id"), entry.get("category_id")) if isinstance(entry, dict) else None
-
-
 def key_of(value: Any) -> Key | None:
     """An id that compares: 1, 1.0 and "1" are the same; None for what cannot be an id."""
     if type(value) is int:
@@ -228,4 +249,4 @@ def key_of(value: Any) -> Key | None:
         return None
     if isinstance(value, float):
         return int(value) if value.is_integer() else None
-    return int(value) if len(value) < 19 and value.isdecimal() and str(int(value)) == value else value[:200]
+    return int(value) if len(value) < 19 and value.isdecimal() and str(int(value)) == value else value

@@ -9,26 +9,38 @@ from typing import Any
 import numpy as np
 
 from engine.datasets.formats.coco_documents import Annotation, key_of
-from engine.datasets.outlines import box_of, rle_of_runs, runs_of
+from engine.datasets.objects import number as number_in
+from engine.datasets.outlines import area_of, box_of, rle_of_runs, runs_of
 from engine.types import RLE, Instances, Polygons, Problem, Severity, Shape
 
 MIN_SIDE = 0.01  # pixels
 SLACK = 1.0  # pixels by which rounding may carry a box or outline over the border without a word
 MAX_COORDINATE = 1e7
+LEAST_SIDE = 5  # pixels; in a smaller image boxes of one pixel are nothing strange
 Box = tuple[float, float, float, float]
 
 
 @dataclass
 class Tally:
-    """What the boxes of a document have in common: do they look like x1,y1,x2,y2?"""
+    """What the boxes of a document have in common: do they look like x1,y1,x2,y2, or like shares of the image's sides?
 
+    `all_crowd`: nothing in the whole set is no crowd, so that the mark says nothing. `texts`: numbers that stood in quotes.
+    """
+
+    all_crowd: bool = False
     boxes: int = 0
     outside: int = 0
     corners: int = 0
+    texts: int = 0
+    within_one: int = 0
 
     @property
     def looks_like_corners(self) -> bool:
         return self.boxes >= 4 and self.outside * 2 >= self.boxes and self.corners == self.boxes
+
+    @property
+    def looks_normalized(self) -> bool:
+        return 0 < self.boxes == self.within_one
 
 
 @dataclass
@@ -71,7 +83,7 @@ class Objects:
         shape = self._shape(annotation) if annotation.segmentation is not None and annotation.segmentation != [] else None
         box = self._box(annotation, shape)
         if box is not None:
-            self.keep(class_id, box, shape, crowd=annotation.iscrowd in (1, True, "1"), score=annotation.score)
+            self.keep(class_id, box, shape, crowd=is_crowd(annotation) and not self.tally.all_crowd, score=annotation.score)
 
     def keep(self, class_id: int, box: Box, shape: Shape, *, crowd: bool, score: Any = None) -> None:
         self.boxes.append(box)
@@ -86,13 +98,14 @@ class Objects:
 
     def _box(self, annotation: Annotation, shape: Shape) -> Box | None:
         """x1,y1,x2,y2 inside the image; taken from the shape where the annotation has no usable box."""
-        bbox = annotation.bbox
+        bbox = annotation.bbox if type(annotation.bbox) is array else self._numbers(annotation.bbox)
         if type(bbox) is array and len(bbox) == 4 and 0 < bbox[2] < MAX_COORDINATE and 0 < bbox[3] < MAX_COORDINATE \
                 and -MAX_COORDINATE < bbox[0] < MAX_COORDINATE and -MAX_COORDINATE < bbox[1] < MAX_COORDINATE:
             left, top, w, h = bbox
             right, bottom = left + w, top + h
             self.tally.boxes += 1
             self.tally.corners += w > left and h > top
+            self.tally.within_one += right <= 1 and bottom <= 1 and min(self.size) >= LEAST_SIDE
         elif shape is not None:
             if bbox is not None and bbox != []:
                 self.fault("coco_box_from_shape", "warning", annotation.id, box=short(bbox))
@@ -109,15 +122,17 @@ class Objects:
         """A box that is not wholly inside the image, or very thin: what of it is inside."""
         (left, top, right, bottom), (width, height) = whole, self.size
         box = (max(left, 0.0), max(top, 0.0), min(right, float(width)), min(bottom, float(height)))
+        shown = f"{left:g},{top:g},{right:g},{bottom:g}"
         inside = left < width and top < height and right > 0 and bottom > 0
         if left < -SLACK or top < -SLACK or right > width + SLACK or bottom > height + SLACK:
             self.tally.outside += 1
-            shown = f"{left:g},{top:g},{right:g},{bottom:g}"
-            self.fault("coco_box_clipped" if inside else "coco_box_outside", "warning" if inside else "error", annotation.id,
-                       box=shown, width=width, height=height)
-        if box[2] - box[0] < MIN_SIDE or box[3] - box[1] < MIN_SIDE:
             if inside:
-                self.fault("coco_bad_box", "error", annotation.id, box=short(annotation.bbox))
+                self.fault("coco_box_clipped", "warning", annotation.id, box=shown, width=width, height=height)
+        if not inside:
+            self.fault("coco_box_outside", "error", annotation.id, box=shown, width=width, height=height)
+            return None
+        if box[2] - box[0] < MIN_SIDE or box[3] - box[1] < MIN_SIDE:
+            self.fault("coco_bad_box", "error", annotation.id, box=short(annotation.bbox))
             return None
         return box
 
@@ -125,7 +140,7 @@ class Objects:
         segmentation = annotation.segmentation
         try:
             if isinstance(segmentation, dict):
-                return self.rle(segmentation)
+                return self._filled(self.rle(segmentation))
             if isinstance(segmentation, list | array):
                 return self._polygons(segmentation, annotation.id)
             raise ValueError(type(segmentation).__name__)
@@ -146,11 +161,29 @@ class Objects:
             raise ValueError("counts")
         return rle_of_runs(counts, (height, width))
 
+    @staticmethod
+    def _filled(mask: RLE) -> RLE:
+        """Raises ValueError for a mask that covers nothing."""
+        if area_of(mask, ()) == 0:
+            raise ValueError("no pixel is set")
+        return mask
+
+    def _numbers(self, values: Any) -> Any:
+        """A list of numbers of which some stand in quotes, as an array; anything else as it is."""
+        if type(values) is not list or str not in map(type, values):
+            return values
+        numbers = [number for number in map(number_in, values) if number is not None]
+        if len(numbers) < len(values):
+            return values
+        self.tally.texts += 1
+        return array("d", numbers)
+
     def _polygons(self, value: list[Any] | array[float], number: Any) -> Polygons:
         """All rings with all their vertices; those outside the image are moved to its border."""
         width, height = self.size
         rings, beyond = [], False
-        for part in [value] if isinstance(value, array) else value:
+        value = self._numbers(value)
+        for part in [value] if isinstance(value, array) else map(self._numbers, value):
             if not isinstance(part, array) or len(part) < 6 or len(part) % 2 or not _all_finite(part):
                 raise ValueError(f"{len(part) if isinstance(part, list | array) else short(part)}")
             ring = np.array(part).reshape(-1, 2)
@@ -162,6 +195,10 @@ class Objects:
         if beyond:
             self.fault("coco_polygon_clipped", "warning", number, width=width, height=height)
         return Polygons(tuple(rings))
+
+
+def is_crowd(annotation: Annotation) -> bool:
+    return annotation.iscrowd in (1, True, "1")
 
 
 def is_number(value: Any) -> bool:

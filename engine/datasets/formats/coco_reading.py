@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from engine.datasets.faults import problem_of
-from engine.datasets.formats.coco_documents import Annotation, Document, Key, annotation_of, key_of
+from engine.datasets.formats.coco_documents import Annotation, Document, Key, key_of
 from engine.datasets.formats.coco_images import ImageFinder, clean_path
 from engine.datasets.formats.coco_masks import is_mask, mask_of_regions, tags_of
 from engine.datasets.formats.coco_objects import Objects, Tally
@@ -18,14 +18,15 @@ from engine.datasets.formats.coco_panoptic import add_segments, mask_folders
 from engine.datasets.images import size_of
 from engine.datasets.objects import clean_name
 from engine.datasets.tree import Tree
-from engine.types import Labels, Problem, Sample, Tags, UserError
+from engine.datasets.turning import Turn, turn_for
+from engine.types import Instances, Labels, Problem, Sample, Tags, UserError
 
 MAX_NAMED = 200  # unknown images, missing files: so many are named one by one
 
 
 def items(tree: Tree, documents: list[Document], classes: Sequence[str], *, tagged: bool) -> Iterator[Sample | Problem]:
     """One document after the other, each freed when it is done. `tagged`: images carry tags instead of objects."""
-    finder = ImageFinder(tree, {folder for document in documents if document.kind == "panoptic" for folder in mask_folders(document)})
+    finder = ImageFinder(tree, {folder for document in documents if document.segments for folder in mask_folders(document)})
     taken: dict[str, str] = {}
     while documents:
         yield from _DocumentReader(tree, finder, documents.pop(0), classes, taken, tagged=tagged).items()
@@ -47,9 +48,9 @@ class _DocumentReader:
 
     def __init__(self, tree: Tree, finder: ImageFinder, document: Document, classes: Sequence[str], taken: dict[str, str], *, tagged: bool) -> None:
         self.tree, self.finder, self.document, self.classes, self.taken, self.tagged = tree, finder, document, classes, taken, tagged
-        self.tally = Tally()
+        self.tally = Tally(document.all_crowd)
         self.entries: dict[Key, _Entry] = {}
-        self.missing = self.repeated = self.repaired = self.unlabeled = 0
+        self.missing = self.repeated = self.repaired = self.unlabeled = self.turned = 0
         self.repaired_name = ""
 
     def items(self) -> Iterator[Sample | Problem]:
@@ -70,10 +71,16 @@ class _DocumentReader:
             yield Problem("coco_image_in_two_documents", "warning", where, {"count": self.repeated})
         if self.repaired:
             yield Problem("coco_paths_outside", "warning", where, {"count": self.repaired, "name": self.repaired_name})
+        if self.turned:
+            yield Problem("labels_turned", "note", where, {"count": self.turned})
         if self.unlabeled:
             yield Problem("images_without_labels", "note", where, {"count": self.unlabeled})
         if self.tally.looks_like_corners:
             yield Problem("coco_corners_suspected", "warning", where, {"outside": self.tally.outside, "boxes": self.tally.boxes})
+        if self.tally.looks_normalized:
+            yield Problem("coco_normalized_suspected", "error", where, {"boxes": self.tally.boxes})
+        if self.tally.texts:
+            yield Problem("coco_numbers_as_text", "note", where, {"count": self.tally.texts})
 
     def _list_images(self) -> Iterator[Problem]:
         """Image entries by id. Two entries for one file share their annotations; of two with one id, the first keeps them."""
@@ -104,13 +111,12 @@ class _DocumentReader:
         ids: set[Key] = set()
         duplicates = 0
         strangers: dict[str, int] = {}
-        where, panoptic = self.document.path, self.document.kind == "panoptic"
-        for position, found in enumerate(self.document.annotations, 1):
-            annotation: Any = found if panoptic and isinstance(found, dict) else annotation_of(found)
-            if annotation is None:
+        where = self.document.path
+        for position, annotation in enumerate(self.document.annotations, 1):
+            if not isinstance(annotation, Annotation | dict):
                 yield Problem("coco_bad_annotation", "error", where, {"position": position})
                 continue
-            number, image = (annotation.id, annotation.image_id) if type(annotation) is Annotation else (None, annotation.get("image_id"))
+            number, image = (annotation.id, annotation.image_id) if isinstance(annotation, Annotation) else (None, annotation.get("image_id"))
             number, key = key_of(number), key_of(image)
             if number is not None:
                 duplicates += number in ids
@@ -145,12 +151,21 @@ class _DocumentReader:
         self.taken[found] = self.document.path
         if entry.outside:
             self.repaired, self.repaired_name = self.repaired + 1, entry.shown
-        yield from _check_size(entry.image, size, found)
+        turn = self._turn(entry.image, size, found)
+        yield from _check_size(entry.image, turn.size if turn else size, found)
         problems: list[Problem] = []
-        labels = self._labels(entry, size, found, problems)
+        labels = self._labels(entry, turn.size if turn else size, found, problems)
         yield from problems
+        if turn and isinstance(labels, Instances):
+            self.turned += 1
+            labels = turn.upright(labels)
         self.unlabeled += labels is None
         yield Sample(Path(self.tree.root, found), size, labels, self.document.split, _group_of(entry.image), found)
+
+    def _turn(self, image: dict[str, Any], size: tuple[int, int], found: str) -> Turn | None:
+        """How objects that were drawn on a picture lying on its side have to be turned. Masks are our own and upright."""
+        claimed = (image.get("width"), image.get("height"))
+        return None if claimed == size or is_mask(image) else turn_for(claimed, size, f"{self.tree.root}/{found}")
 
     def _not_found(self, entry: _Entry, several: list[str]) -> Iterator[Problem]:
         self.missing += 1
@@ -170,11 +185,10 @@ class _DocumentReader:
         if self.tagged:
             return self._tags(entry, problems)
         objects = Objects(found, size, document.ids, self.tally)
-        if document.kind == "panoptic":
-            for annotation in entry.annotations:
+        objects.add_all([each for each in entry.annotations if type(each) is Annotation] if document.segments else entry.annotations)
+        for annotation in entry.annotations if document.segments else ():
+            if type(annotation) is dict:
                 add_segments(objects, self.tree, document, annotation)
-        else:
-            objects.add_all(entry.annotations)
         mask = mask_of_regions(image, objects, self.classes) if is_mask(image) else None
         problems += objects.problems
         if mask is not None:

@@ -22,6 +22,7 @@ from engine.datasets.placing import Placer
 from engine.datasets.tree import split_of
 from engine.types import RLE, UNCERTAIN, Instances, Polygons, Problem, Sample, SemanticMask, Shape, Tags
 
+_BOX = '{"id":%d,"image_id":%d,"category_id":%d,"bbox":[%.8g,%.8g,%.8g,%.8g],"area":%.8g,"iscrowd":0,"segmentation":[]}'
 _ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _ENCODE_TEXT = json.JSONEncoder(separators=(",", ":"), check_circular=False, ensure_ascii=False).encode
 
@@ -103,8 +104,7 @@ def _said(sample: Sample, classes: Sequence[str], lost: Counter[str]) -> tuple[d
 def _annotations(labels: Instances, size: tuple[int, int], image_id: int, first_id: int, lost: Counter[str]) -> list[str]:
     """The annotations of one image as JSON texts. Eight digits hold a box to a ten-thousandth of a pixel."""
     if labels.shapes is None and labels.crowd is None and labels.scores is None:
-        return [f'{{"id":{number},"image_id":{image_id},"category_id":{class_id},"bbox":[{x1:.8g},{y1:.8g},{x2 - x1:.8g},{y2 - y1:.8g}],'
-                f'"area":{(x2 - x1) * (y2 - y1):.8g},"iscrowd":0,"segmentation":[]}}'
+        return [_BOX % (number, image_id, class_id, x1, y1, x2 - x1, y2 - y1, (x2 - x1) * (y2 - y1))
                 for number, ((x1, y1, x2, y2), class_id) in enumerate(zip(labels.boxes.tolist(), labels.classes.tolist(), strict=True), first_id)]
     texts = []
     for index, ((x1, y1, x2, y2), class_id) in enumerate(zip(labels.boxes.tolist(), labels.classes.tolist(), strict=True)):

@@ -8,10 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
-from engine.datasets.formats.csv_kinds import bare_boxes, holds_runs, is_retinanet, kind_of_heading, no_names, plain
+import numpy as np
+
+from engine.datasets.formats.csv_kinds import are_fractions, bare_boxes, holds_runs, is_fraction, is_retinanet, kind_of_heading, no_names, plain
 from engine.datasets.formats.image_index import ImageIndex
 from engine.datasets.images import is_image
-from engine.datasets.tree import SPLIT_WORDS
+from engine.datasets.objects import number
+from engine.datasets.tree import SPLIT_WORDS, split_of
 from engine.types import UNCERTAIN
 
 
@@ -30,12 +33,25 @@ OTHER_HEADS = frozenset(_words("""sex gender age patientage patientgender patien
     height index fold istrain istest isvalid train valid val test weight laterality side date time imagewidth imageheight frame year month day unnamed
     confidence score studyid dicomid quality 性别 性別 年龄 年齡"""))
 ON_OFF: dict[str, float | None] = {
-    **dict.fromkeys(("1", "1.0", "true", "yes"), 1.0), **dict.fromkeys(("0", "0.0", "false", "no"), 0.0), **dict.fromkeys(("-1", "-1.0"), UNCERTAIN),
-    **dict.fromkeys(("", "nan", "na", "n/a", "null", "none"), None)}
+    **dict.fromkeys(("1", "1.0", "true", "t", "yes", "y", "是"), 1.0), **dict.fromkeys(("0", "0.0", "false", "f", "no", "n", "否"), 0.0),
+    **dict.fromkeys(("-1", "-1.0", "0.5"), UNCERTAIN), **dict.fromkeys(("", "nan", "na", "n/a", "null", "none"), None)}
+_NUMBERS: dict[float | None, float] = {1.0: 1.0, 0.0: 0.0, -1.0: UNCERTAIN, UNCERTAIN: UNCERTAIN}
+_STARTS = frozenset("+-.,0123456789")
 NO_LABEL = frozenset(("no finding", "no findings", "nofinding", "none", "nan", ""))
 NORMAL = frozenset(("normal", "正常"))
+SURE = 0.9  # share of the cells that must be words for splits where no heading says so
 MIN_COMBINED = 8  # different texts; blanks part labels only where few words make up many of them
 PATIENT = re.compile(r"(?:^|/)(patient[ _-]?\d+)/", re.IGNORECASE)
+
+
+def switched(text: str) -> float | None:
+    """What a cell of a class says: 1, 0, UNCERTAIN, None for a blank; NaN for anything else. Decimals may have a comma: "1,0"."""
+    value = ON_OFF.get(text, np.nan)
+    return value if value == value else ON_OFF.get(text.casefold(), _NUMBERS.get(_decimal(text), np.nan))
+
+
+def _decimal(text: str) -> float | None:
+    return number(text.replace(",", ".", 1)) if text[:1] in _STARTS else None
 
 
 @dataclass
@@ -43,7 +59,7 @@ class Columns:
     """Places of the columns: `image`; `labels`, or one `flags` column a class (place -> name); `split` and `group` where there are any.
 
     `heading` = the first row names the columns. `texts` = all that stands in the labels column. `ignored` are the headings of those columns
-    that say nothing about classes.
+    that say nothing about classes, `probabilities` of those that hold fractions beside columns of classes.
     """
 
     image: int
@@ -55,6 +71,7 @@ class Columns:
     width: int = 0
     texts: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    probabilities: list[str] = field(default_factory=list)
 
     def uses(self, place: int) -> bool:
         return place in (self.image, self.labels, self.split, self.group) or place in self.flags
@@ -82,11 +99,16 @@ class _Column:
 
     @property
     def switches(self) -> bool:
-        """Whether it holds nothing but yes, no, perhaps and blanks; a slip in a long column is forgiven, and reported when it is read."""
+        """Whether it holds nothing but yes, no, perhaps and blanks.
+
+        A slip in a long column is forgiven, and so is a minority of fractions; all are reported when they are read.
+        """
         total = sum(self.values.values())
-        wrong = sum(count for value, count in self.values.items() if value.casefold() not in ON_OFF)
-        said = any(ON_OFF.get(value.casefold()) is not None for value in self.values)
-        return said and wrong <= (1 if 4 <= total < 10 else total // 10)
+        said = {value: switched(value) for value in self.values}
+        wrong = {value: self.values[value] for value, meaning in said.items() if meaning is not None and meaning != meaning}
+        right = sum(self.values[value] for value, meaning in said.items() if meaning is not None and meaning == meaning)
+        fractions = sum(count for value, count in wrong.items() if is_fraction(value))
+        return right > 0 and (sum(wrong.values()) <= (1 if 4 <= total < 10 else total // 10) or (fractions == sum(wrong.values()) <= right))
 
 
 def columns_of(rows: Iterable[list[str]], index: ImageIndex, classes: Sequence[str] = (), *, beside: str = "",
@@ -120,7 +142,9 @@ def columns_of(rows: Iterable[list[str]], index: ImageIndex, classes: Sequence[s
         _label_columns(roles, [column for column in rest if column.place not in (roles.split, roles.group)])
     if roles.labels is not None:
         roles.texts = list(found[roles.labels].values)
-    roles.ignored = [column.name for column in rest if column.name and not roles.uses(column.place)]
+    unused = [column for column in rest if column.name and not roles.uses(column.place)]
+    roles.probabilities = [column.name for column in unused if roles.flags and column.heading not in OTHER_HEADS and are_fractions(column.values)]
+    roles.ignored = [column.name for column in unused if column.name not in roles.probabilities]
     return roles
 
 
@@ -164,13 +188,22 @@ def _as_written(names: list[str], classes: Sequence[str]) -> dict[int, str] | No
 
 def _side_columns(roles: Columns, rest: list[_Column]) -> None:
     for column in rest:
-        texts = column.texts() - {""}
-        words = bool(texts) and texts <= set(SPLIT_WORDS)
-        if roles.split is None and words and (column.heading in SPLIT_HEADS or not roles.heading or column.heading not in LABEL_HEADS):
+        if roles.split is None and _names_splits(column, roles):
             roles.split = column.place
     groups = [column for column in rest if column.heading in GROUP_HEADS and column.place != roles.split and column.texts() - {""}]
     if groups:
         roles.group = min(groups, key=lambda column: GROUP_HEADS.index(column.heading)).place
+
+
+def _names_splits(column: _Column, roles: Columns) -> bool:
+    """A heading that says so needs one word for a split among its texts; any other column must hold nothing else, but for a slip."""
+    if column.heading in SPLIT_HEADS:
+        return any(split_of(text) for text in column.values)
+    known = {text for text in column.values if text.casefold() in SPLIT_WORDS}
+    total = sum(count for text, count in column.values.items() if text)
+    right = sum(column.values[text] for text in known)
+    told = right == total or (right >= SURE * total and len({split_of(text) for text in known}) > 1)
+    return bool(known) and told and (not roles.heading or column.heading not in LABEL_HEADS)
 
 
 def _label_columns(roles: Columns, rest: list[_Column]) -> None:

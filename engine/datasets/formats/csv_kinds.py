@@ -72,6 +72,20 @@ def _no_name(text: str) -> bool:
     return bool(fractions) or len(numbers) >= MANY_NUMBERS
 
 
+def is_fraction(text: str) -> bool:
+    """Whether a cell holds a number between 0 and 1, neither of them included; a decimal comma is one."""
+    found = _NUMBER.fullmatch(text.replace(",", ".", 1))
+    return found is not None and 0 < float(found[0]) < 1
+
+
+def are_fractions(texts: Iterable[str]) -> bool:
+    """Whether a column holds probabilities: numbers from 0 to 1, more than half of them different from both."""
+    known = list(islice(filter(None, texts), MAX_CELLS))
+    fractions = sum(map(is_fraction, known))
+    ends = sum(1 for text in known if _NUMBER.fullmatch(text.replace(",", ".", 1)) and float(text.replace(",", ".", 1)) in (0, 1))
+    return 2 * fractions > len(known) == fractions + ends
+
+
 def _numbers(text: str) -> list[float]:
     """The numbers of a cell that holds nothing else; none for any other."""
     parts = re.split(r"[\s,;|]+", text.strip("[](){} "))

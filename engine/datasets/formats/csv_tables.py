@@ -16,6 +16,8 @@ from itertools import islice
 from pathlib import Path
 
 from engine.datasets import plain_text
+from engine.datasets.images import is_image
+from engine.datasets.objects import shown
 from engine.datasets.tree import Tree
 from engine.types import UserError
 
@@ -42,18 +44,62 @@ class Table:
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """(line, cells without blanks around them and without the guard); lines that hold nothing are left out.
 
-        Raises UserError for a cell without end.
+        Raises UserError for a cell without end, or one that swallows the rows below it.
         """
-        reader = csv.reader(io.StringIO(self.text, newline=""), delimiter=self.separator, skipinitialspace=True)
+        lines = _Lines(self.text)
+        reader = csv.reader(lines, delimiter=self.separator, skipinitialspace=True)
         line = 1
         try:
-            for cells in islice(reader, self.skip, None):
+            for number, cells in enumerate(reader):
+                if (len(lines.read) > 1 or lines.ended) and _swallows(lines.read, self.separator):
+                    raise UserError("table_quote_open", where=f"{self.path}:{line}", text=shown(lines.read[0].strip()), rows=len(lines.read) - 1)
+                lines.read.clear()
                 kept = [cell.strip() if cell[:1] != "'" else unguarded(cell) for cell in cells]
-                if any(kept):
-                    yield line + self.skip if line == 1 else line, kept
+                if number >= self.skip and any(kept):
+                    yield line, kept
                 line = reader.line_num + 1
         except csv.Error as error:
-            raise UserError("table_damaged", where=f"{self.path}:{reader.line_num}", reason=str(error)) from error
+            raise UserError("table_damaged", where=f"{self.path}:{line}", reason=str(error)) from error
+
+
+class _Lines:
+    """The lines of a text, and those that have been `read` since anybody cleared them; `ended` = there are no more."""
+
+    def __init__(self, text: str) -> None:
+        self._left = io.StringIO(text, newline="")
+        self._size = len(text)
+        self.read: list[str] = []
+
+    @property
+    def ended(self) -> bool:
+        return self._left.tell() >= self._size
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._left)
+        self.read.append(line)
+        return line
+
+
+def _swallows(lines: list[str], separator: str) -> bool:
+    """Whether a cell that goes over several lines was never meant to: its mark is not closed, or the lines in it begin as rows do."""
+    try:
+        list(csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        if len(lines) > 1 or "end of data" in str(error):
+            return True
+    first = lines[0].partition(separator)[0].strip(' "')
+    form = _form(first)
+    return any(separator in line and _form(line.partition(separator)[0].strip(' "')) == form for line in lines[1:]) if form else False
+
+
+def _form(cell: str) -> str:
+    """What the first cells of rows have in common: the suffix of images, "x#" for x12 and x3; words without digits are "" (nothing)."""
+    if is_image(cell):
+        return f"image.{cell.rpartition('.')[2].lower()}"
+    return re.sub(r"\d+", "#", cell) if re.search(r"[^\W\d_]\D*\d", cell) else ""
 
 
 def tables_of(root: Path) -> tuple[Tree, list[str]]:

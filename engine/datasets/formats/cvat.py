@@ -23,6 +23,7 @@ from engine.datasets.images import size_of
 from engine.datasets.objects import Classes, clean_name, shown
 from engine.datasets.placing import Placer
 from engine.datasets.tree import Tree, split_of
+from engine.datasets.turning import turn_for
 from engine.types import UNCERTAIN, Instances, Labels, Problem, Reading, Sample, Tags, UserError
 
 ANNOTATIONS = "annotations.xml"
@@ -115,10 +116,15 @@ def _image(found: _Set, document: Document, element: Element) -> Iterator[Sample
     size = yield from _size(found, image)
     if size is None:
         return
-    yield from size_differs((element.get("width"), element.get("height")), size, image)
+    claimed = (element.get("width"), element.get("height"))
+    turn = turn_for(claimed, size, found.tree.path(image))
+    found.counts["labels_turned"] += turn is not None
+    yield from size_differs(claimed, turn.size if turn else size, image)
     labels: Labels | None = None
     if element.get("labeled") != "0":
-        labels = _tags(found, element) if found.tagged else (yield from _objects(found, element, image, size))
+        labels = _tags(found, element) if found.tagged else (yield from _objects(found, element, image, turn.size if turn else size))
+    if turn and isinstance(labels, Instances):
+        labels = turn.upright(labels)
     found.counts["images_without_labels"] += labels is None
     group = clean_name(element.get("group", "")) or document.video
     split = split_of(subset) or document.split or split_of(*image.split("/")[:-1])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.datasets import plain_text
 from engine.datasets.faults import problem_of
 from engine.datasets.formats import Format, mask_pixels
 from engine.datasets.formats.lookup import NOT_PICTURES, Found, Lookup, samples
@@ -45,7 +46,7 @@ def detects(root: Path) -> str | None:
 def _is_boxes(tree: Tree, folder: str, listing: Folder) -> bool:
     """Text files among the first of which a line is a name and fourteen numbers."""
     for name in [name for name in listing.files if name.lower().endswith(".txt")][:MAX_PEEKED]:
-        for line in tree.head(f"{folder}/{name}" if folder else name, 4096).decode("utf-8", "replace").splitlines():
+        for line in plain_text.decoded(tree.head(f"{folder}/{name}" if folder else name, plain_text.HEAD)).splitlines():
             fields = line.split()
             if len(fields) in COLUMNS and number(fields[0]) is None and all(number(value) is not None for value in fields[1:]):
                 return True
@@ -127,7 +128,7 @@ def _look_at_masks(found: _Set, folder: str, listing: Folder) -> None:
 def _lines(found: _Set, path: str, problems: list[Problem]) -> Iterator[tuple[int, list[str]]]:
     """(number, fields) of the lines that have as many as they should."""
     try:
-        text = found.tree.read(path, MAX_BYTES).decode("utf-8-sig", "replace")
+        text = plain_text.decoded(found.tree.read(path, MAX_BYTES))
     except UserError as error:
         problems.append(problem_of(error, path))
         return

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from engine.datasets.faults import problem_of
-from engine.datasets.formats.csv_columns import ON_OFF, PATIENT, Cells, Columns
+from engine.datasets.formats.csv_columns import ON_OFF, PATIENT, Cells, Columns, switched
+from engine.datasets.formats.csv_missing import Missing, split_words_unknown
 from engine.datasets.formats.csv_tables import Table
-from engine.datasets.formats.image_index import ImageIndex, lines_of, split_of_list
+from engine.datasets.formats.image_index import ImageIndex
+from engine.datasets.formats.label_csv_lists import split_lists
 from engine.datasets.images import size_of
 from engine.datasets.objects import Classes, shown
 from engine.datasets.tree import Tree, split_of
 from engine.types import UNCERTAIN, Problem, Sample, Tags, UserError
 
-MAX_NAMED = 100
+MAX_NAMED = 100  # uneven rows
 
 
 @dataclass
@@ -54,17 +57,21 @@ class Reader:
     classes: Classes
     problems: list[Problem]
     entries: dict[str, _Entry] = field(default_factory=dict)
-    missing: int = 0
+    missing: Missing = field(init=False)
     repeated: int = 0
     joined: dict[str, None] = field(default_factory=dict)
+    unknown_splits: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    def __post_init__(self) -> None:
+        self.missing = Missing(self.index)
 
     def items(self) -> Iterator[Sample | Problem]:
         yield from self.problems
         for source in self.sources:
             yield from self._rows(source)
-        if self.missing > MAX_NAMED:
-            yield Problem("listed_images_missing", "error", ".", {"count": self.missing - MAX_NAMED})
-        lists = self._lists()
+        yield from self.missing.rest()
+        lists = split_lists(self.tree, [source.table.path.rpartition("/")[0] for source in self.sources], self.index)
+        yield from lists.problems
         uncertain = blank = unlabeled = 0
         for name in [*self.entries, *(path for path in self.index.images if path not in self.entries)]:
             try:
@@ -78,8 +85,10 @@ class Reader:
             if labels is not None:
                 uncertain += int((labels.values == UNCERTAIN).sum())
                 blank += int(np.isnan(labels.values).sum())
-            split = entry.split or lists.get(name) or split_of(*name.split("/")[:-1])
+            split = entry.split or lists.splits.get(name) or split_of(*name.split("/")[:-1])
             yield Sample(Path(self.tree.root, name), size, labels, split, entry.group, name)
+        for path, words in self.unknown_splits.items():
+            yield split_words_unknown(path, words)
         yield from self._summary(uncertain, blank, unlabeled)
 
     def _labels(self, entry: _Entry) -> Tags | None:
@@ -103,6 +112,9 @@ class Reader:
             if source.columns.ignored:
                 heads = [shown(name) for name in source.columns.ignored]
                 yield Problem("table_columns_ignored", "note", source.table.path, {"count": len(heads), "names": ", ".join(heads[:12])})
+            if source.columns.probabilities:
+                heads = [shown(name) for name in source.columns.probabilities]
+                yield Problem("table_probabilities_left_out", "warning", source.table.path, {"count": len(heads), "names": ", ".join(heads[:12])})
         yield from self.tree.problems
 
     # ---- rows
@@ -124,16 +136,10 @@ class Reader:
             text = cells[columns.image]
             image = self.index.find(text, folder) if text else None
             if image is None:
-                yield from self._not_found(text, f"{path}:{line}")
+                yield from self.missing.entry(text, f"{path}:{line}")
                 continue
             entry = self.entries.setdefault(image, _Entry(f"{path}:{line}"))
             yield from self._take(source, entry, cells, ids, image, f"{path}:{line}")
-
-    def _not_found(self, text: str, where: str) -> Iterator[Problem]:
-        self.missing += 1
-        if self.missing <= MAX_NAMED:
-            several = len(self.index.candidates(text)) > 1
-            yield Problem("listed_image_ambiguous" if several else "listed_image_missing", "error", where, {"entry": shown(text) or "-"})
 
     def _take(self, source: Source, entry: _Entry, cells: list[str], ids: dict[int, int], image: str, where: str) -> Iterator[Problem]:
         columns = source.columns
@@ -154,6 +160,8 @@ class Reader:
         elif before is not None and not conflict:
             self.repeated += 1
         split = split_of(cells[columns.split]) if columns.split is not None else source.split
+        if split is None and columns.split is not None and cells[columns.split]:
+            self.unknown_splits[source.table.path][cells[columns.split]] += 1
         entry.split = entry.split or split
         group = cells[columns.group] if columns.group is not None else _patient(cells[columns.image])
         entry.group = entry.group or group or None
@@ -162,31 +170,13 @@ class Reader:
         """A cell that is written in an unusual way, means nothing, or contradicts an earlier row; then the first row counts."""
         if np.isnan(entry.flags[number]):
             del entry.flags[number]
-        value = ON_OFF.get(text.casefold(), np.nan)
+        value = switched(text)
         name = self.classes.tuple[number]
         if value is not None and np.isnan(value):
             yield Problem("tag_value_unknown", "error", where, {"value": shown(text), "name": name})
         elif value is not None and entry.flags.setdefault(number, value) != value:
             values = {"name": name, "value": _said(value), "first": _said(entry.flags[number]), "place": entry.where}
             yield Problem("table_rows_conflict", "error", image, values)
-
-    def _lists(self) -> dict[str, str]:
-        """The splits that text files beside the tables give, such as train_val_list.txt."""
-        found: dict[str, str] = {}
-        for folder in dict.fromkeys(("", *(source.table.path.rpartition("/")[0] for source in self.sources))):
-            for name in self.tree.folder(folder).files if self.tree.has_folder(folder) else ():
-                split = split_of_list(name)
-                if name.lower().endswith(".txt") and split:
-                    found |= _listed(self.tree, f"{folder}/{name}" if folder else name, self.index, split)
-        return found
-
-
-def _listed(tree: Tree, path: str, index: ImageIndex, split: str) -> dict[str, str]:
-    try:
-        images: Iterable[str | None] = [index.find(line) for line in lines_of(tree, path) if line]
-    except UserError:
-        return {}
-    return {image: split for image in images if image is not None}
 
 
 def _patient(path: str) -> str | None:

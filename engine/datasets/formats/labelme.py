@@ -19,6 +19,7 @@ from engine.datasets.formats.lookup import Found, Lookup, samples, size_differs
 from engine.datasets.objects import Classes, Objects, clean_name, shown
 from engine.datasets.placing import Placer
 from engine.datasets.tree import Tree, folded, split_of
+from engine.datasets.turning import turn_for
 from engine.types import UNCERTAIN, Instances, Problem, Reading, Sample, Tags, UserError
 
 VERSION = "5.4.1"
@@ -115,9 +116,11 @@ def _load(tree: Tree, path: str) -> tuple[dict[str, Any], Problem | None]:
         return {}, problem_of(error, path)
     except OSError as error:
         return {}, Problem("file_unreadable", "error", path, {"reason": error.strerror or str(error)})
-    if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
-        return {}, Problem("json_not_labels", "note", path, {"format": "labelme"})
-    return content, None
+    if isinstance(content, dict) and isinstance(content.get("shapes"), list):
+        return content, None
+    if isinstance(content, dict) and "shapes" in content and len(KEYS & content.keys()) > 1:
+        return {}, Problem("labelme_shapes_unreadable", "error", path, {"found": type(content["shapes"]).__name__})
+    return {}, Problem("json_not_labels", "note", path, {"format": "labelme"})
 
 
 def _flags(content: dict[str, Any]) -> dict[str, Any]:
@@ -166,13 +169,15 @@ def _items(found: _Set, *, alone: bool) -> Iterator[Sample | Problem]:
             yield problem
             return None
         groups[image] = clean_name(content["group"]) if isinstance(content.get("group"), str) else None
-        return (yield from _labels(found, content, path, size, counts))
+        return (yield from _labels(found, content, path, image, size, counts))
     yield from samples(found.tree, found.files if alone else found.lookup.images(), labels_of, counts,
                        about=lambda image: (None, groups.pop(image, None) or None))
 
 
-def _labels(found: _Set, content: dict[str, Any], path: str, size: tuple[int, int], counts: Counter[str]) -> Found:
-    yield from size_differs((content.get("imageWidth"), content.get("imageHeight")), size, path)
+def _labels(found: _Set, content: dict[str, Any], path: str, image: str, size: tuple[int, int], counts: Counter[str]) -> Found:
+    claimed = (content.get("imageWidth"), content.get("imageHeight"))
+    turn = turn_for(claimed, size, found.tree.path(image))
+    yield from size_differs(claimed, turn.size if turn else size, path)
     flags = _flags(content)
     if found.tagged:
         values = np.full(len(found.flags.names), np.nan)
@@ -180,10 +185,13 @@ def _labels(found: _Set, content: dict[str, Any], path: str, size: tuple[int, in
             values[found.flags.id_of(name)] = value is True
         return Tags(values) if flags else None
     counts["labelme_flags_left_out"] += any(value is True for value in flags.values())
-    objects = Objects(path, size)
+    counts["labels_turned"] += turn is not None
+    objects = Objects(path, turn.size if turn else size)
     named = add_shapes(content, objects, found.classes, counts)
     yield from objects.problems
-    return objects.instances() if len(objects) or not named else None
+    if named and not len(objects):
+        return None
+    return turn.upright(objects.instances()) if turn else objects.instances()
 
 
 # ---- writing

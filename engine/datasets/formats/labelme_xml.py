@@ -19,6 +19,7 @@ from engine.datasets.objects import Classes, Objects
 from engine.datasets.outlines import rle_of_mask
 from engine.datasets.plain_xml import number_of, text_of
 from engine.datasets.tree import Tree, folded, normal
+from engine.datasets.turning import turn_for
 from engine.types import Problem, Reading, Sample, UserError
 
 MAX_XML_BYTES = 64 << 20
@@ -106,15 +107,19 @@ def _is_box(item: Element) -> bool:
 def _items(found: _Set) -> Iterator[Sample | Problem]:
     yield from found.problems
     counts: Counter[str] = Counter()
-    yield from samples(found.tree, found.lookup.images(), lambda image, size: _labels(found, found.files.get(image), size, counts), counts)
+    yield from samples(found.tree, found.lookup.images(), lambda image, size: _labels(found, image, size, counts), counts)
 
 
-def _labels(found: _Set, path: str | None, size: tuple[int, int], counts: Counter[str]) -> Found:
+def _labels(found: _Set, image: str, size: tuple[int, int], counts: Counter[str]) -> Found:
+    path = found.files.get(image)
     content = _load(found.tree, path) if path is not None else None
     if content is None or path is None:
         return None
-    yield from size_differs((number_of(content, "imagesize/ncols"), number_of(content, "imagesize/nrows")), size, path)
-    objects, present = Objects(path, size), _present(content)
+    claimed = (number_of(content, "imagesize/ncols"), number_of(content, "imagesize/nrows"))
+    turn = turn_for(claimed, size, found.tree.path(image))
+    counts["labels_turned"] += turn is not None
+    yield from size_differs(claimed, turn.size if turn else size, path)
+    objects, present = Objects(path, turn.size if turn else size), _present(content)
     counts["labelme_deleted_left_out"] += len(content.findall("object")) - len(present)
     for item in present:
         class_id, ref = found.classes.id_of(text_of(item, "name")), f"{text_of(item, 'name')[:40]} {text_of(item, 'id')[:10]}".strip()
@@ -126,7 +131,9 @@ def _labels(found: _Set, path: str | None, size: tuple[int, int], counts: Counte
         else:
             objects.add_polygons(class_id, [points], ref=ref)
     yield from objects.problems
-    return objects.instances() if len(objects) or not present else None
+    if present and not len(objects):
+        return None
+    return turn.upright(objects.instances()) if turn else objects.instances()
 
 
 def _around(points: list[tuple[str | None, str | None]]) -> list[Any]:

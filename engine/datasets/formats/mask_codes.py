@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from engine.datasets.formats.mask_legends import BACKGROUNDS, VOID_NAMES, Legend
-from engine.datasets.formats.mask_levels import check_masks, nearest, soft_colours, soft_gray
+from engine.datasets.formats.mask_levels import check_colours, check_masks, nearest, soft_colours, soft_gray
 from engine.datasets.formats.mask_values import TRANSPARENT, Levels, Raw, Survey, Tally, bands
 from engine.types import IGNORE, Problem, UserError
 
@@ -84,6 +84,8 @@ def decide(survey: Survey, legend: Legend, name: str) -> Coding:
         kept.setdefault(snapped[value], Tally()).add(tally)
     if not _all_named(kept, legend):
         check_masks(kept, name)
+        if not by_value and not legend:
+            check_colours(kept, name)
     coding = Coding(colours)
     _Namer(coding, kept, legend, survey if not colours else None).name(by_value)
     own = coding.table

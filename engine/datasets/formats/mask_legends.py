@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.datasets import plain_json, plain_text
-from engine.datasets.objects import clean_name
+from engine.datasets.objects import clean_name, shown
 from engine.datasets.tree import Tree
-from engine.types import UserError
+from engine.types import Problem, UserError
 
 LEGENDS = ("dataset_meta.json", "labelmap.txt", "label_colors.txt", "label_colours.txt", "class_dict.csv", "class_dict_seg.csv", "_classes.csv",
            "classes.csv", "class_names.txt", "classes.txt", "labels.txt", "classes.json", "labels.json", "label_map.json", "id2label.json",
@@ -31,12 +31,16 @@ _HEX = re.compile(r"^#?([0-9A-Fa-f]{6})$")
 
 @dataclass
 class Legend:
-    """Class names `by_index` and `by_colour` (0xRRGGBB) in the file's order; `numbered` = the file itself gives the indices."""
+    """Class names `by_index` and `by_colour` (0xRRGGBB) in the file's order; `numbered` = the file itself gives the indices.
+
+    `faults` are lines that cannot be understood, and colours that are given twice.
+    """
 
     path: str = ""
     by_index: dict[int, str] = field(default_factory=dict)
     by_colour: dict[int, str] = field(default_factory=dict)
     numbered: bool = False
+    faults: list[Problem] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.by_index or self.by_colour)
@@ -63,24 +67,27 @@ def read_legend(tree: Tree, path: str) -> Legend:
     """Empty when nothing in it can be understood."""
     try:
         data = tree.read(path, MAX_BYTES)
-        entries, numbered = _json_entries(data, path) if path.lower().endswith(".json") else _text_entries(plain_text.decoded(data), path)
+        faults: list[Problem] = []
+        is_json = path.lower().endswith(".json")
+        entries, numbered = _json_entries(data, path) if is_json else _text_entries(plain_text.decoded(data), path, faults)
     except UserError:
         return Legend()
-    legend = Legend(path, numbered=numbered)
+    legend = Legend(path, numbered=numbered, faults=faults)
     for number, name, colour in entries[:MAX_NAMES]:
         name = clean_name(name)
         name = "background" if name.casefold() in BACKGROUNDS else name or f"class {number}"
         if number is not None:
             legend.by_index.setdefault(number, name)
-        if colour is not None:
-            legend.by_colour.setdefault(colour, name)
+        first = legend.by_colour.setdefault(colour, name) if colour is not None else name
+        if first != name:
+            legend.faults.append(Problem("legend_colour_twice", "warning", path, {"colour": f"#{colour:06x}", "name": name, "first": first}))
     return legend
 
 
 Entry = tuple[int | None, str, int | None]  # index, name, colour
 
 
-def _text_entries(text: str, path: str) -> tuple[list[Entry], bool]:
+def _text_entries(text: str, path: str, faults: list[Problem]) -> tuple[list[Entry], bool]:
     if path.lower().endswith(".csv"):
         return _csv_entries(text)
     lines = [line.strip() for line in text.splitlines()]
@@ -88,12 +95,14 @@ def _text_entries(text: str, path: str) -> tuple[list[Entry], bool]:
     lines = [line for line in lines if ours or not line.startswith("#")][ours:]
     written = [line for line in lines if line]
     matches = [] if ours else [_CVAT.match(line) or _BEFORE.match(line) or _AFTER.match(line) for line in written]
-    coloured = [match for match in matches if match]
-    if coloured and len(coloured) >= len(written) - 1:  # one line may be a heading
-        entries: list[Entry] = []
-        for place, match in enumerate(coloured):
-            entries.append((place, match["name"], _colour([value for key, value in enumerate(match.groups()) if _is_channel(match, key)])))
-        return entries, False
+    entries = [_coloured(place, match) for place, match in enumerate(matches)]
+    known = [entry for entry in entries if entry is not None]
+    if 2 * len(known) >= len(written) > 0:
+        heading = entries[0] is None and not any(map(str.isdecimal, written[0]))
+        whole = {line: number for number, line in reversed(list(enumerate(map(str.strip, text.splitlines()), 1)))}
+        strange = [line for line, entry in zip(written, entries, strict=True) if entry is None][heading:]
+        faults += [Problem("legend_line_wrong", "warning", f"{path}:{whole[line]}", {"line": shown(line)}) for line in strange]
+        return [(place - heading, name, colour) for place, name, colour in known if place is not None], False
     numbered = [_NUMBERED.match(line) for line in written]
     numbers = [int(match["number"]) for match in numbered if match]
     if written and len(numbers) == len(written) and all(low < high for low, high in zip(numbers, numbers[1:], strict=False)):
@@ -102,6 +111,12 @@ def _text_entries(text: str, path: str) -> tuple[list[Entry], bool]:
         lines.pop()
     start = -1 if lines and lines[0] == "__ignore__" else 0  # the list of labelme's exporter counts from -1
     return [(place, line, None) for place, line in enumerate(lines, start) if place >= 0], False
+
+
+def _coloured(place: int, match: re.Match[str] | None) -> Entry | None:
+    """None for what is no name with a colour."""
+    colour = _colour([value for key, value in enumerate(match.groups()) if _is_channel(match, key)]) if match else None
+    return (place, match["name"], colour) if match and colour is not None else None
 
 
 def _is_channel(match: re.Match[str], group: int) -> bool:

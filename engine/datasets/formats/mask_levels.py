@@ -13,6 +13,9 @@ FEW = 32  # levels that are believed to be classes without a closer look
 MAX_CLASSES = 256  # without a legend
 SOLID = 0.3  # share of a class's pixels that have their own kind all around
 LOOSE = 0.2  # edges have less
+SOME_SOLID = 0.1  # what is left of that in small objects
+MAX_SMALL = 64
+MANY_COLOURS = 16
 MIN_SHARE = 0.002
 MAX_EDGES = 0.3  # share of pixels that may be edges
 MIN_LOOSE = 3  # levels between two classes; fewer may well be classes of their own
@@ -63,13 +66,32 @@ def soft_colours(levels: Levels, named: Iterable[int] = ()) -> list[int] | None:
     """The colours that soft edges lie between; None when every colour is a class. `named` colours are classes in any case."""
     if len(levels) < 2 + MIN_LOOSE:
         return None
-    peaks = sorted({*_peaks(levels), *(set(named) & set(levels))})
+    peaks = _with_small_ones(levels, {*_peaks(levels), *(set(named) & set(levels))})
     rest = [value for value in levels if value not in set(peaks)]
     if not 2 <= len(peaks) <= MAX_CLASSES or len(rest) < MIN_LOOSE or not _are_edges(levels, rest):
         return None
     mixed = _on_lines(channels(rest), channels([peak for peak in peaks if peak != TRANSPARENT]))
     weight = np.array([levels[value].count for value in rest])
     return peaks if weight[mixed].sum() >= 0.8 * weight.sum() else None
+
+
+def _with_small_ones(levels: Levels, peaks: set[int]) -> list[int]:
+    """The colours of objects so small that much of them is edge: they fill some area, and no blend of others gives them."""
+    total = sum(tally.count for tally in levels.values())
+    small = [value for value, tally in levels.items() if value not in peaks and value != TRANSPARENT
+             and tally.solid >= SOME_SOLID * tally.count and tally.count >= MIN_SHARE * total]
+    for value in sorted(small, key=lambda value: -levels[value].count)[:MAX_SMALL]:
+        ends = channels(peak for peak in peaks if peak != TRANSPARENT)
+        if not _on_lines(channels([value]), ends)[0] and not (np.abs(ends - channels([value])).max(1) < MIN_GAP).any():
+            peaks.add(value)
+    return sorted(peaks)
+
+
+def check_colours(levels: Levels, name: str) -> None:
+    """Raises UserError when most colours fill no area, so that nobody can tell which of them are classes."""
+    thin = [value for value, tally in levels.items() if tally.solid <= LOOSE * tally.count]
+    if len(levels) >= MANY_COLOURS and len(thin) * 4 >= len(levels) * 3:
+        raise UserError("masks_blended_colours", name=name, count=len(levels))
 
 
 def _on_lines(points: np.ndarray, ends: np.ndarray, tolerance: float = 24.0) -> np.ndarray:

@@ -42,7 +42,7 @@ TWINS = 1000  # the rank of pictures that only a second suffix tells from the im
 class Pairing:
     """Images in the order of their folders, the masks of each, its split, the masks that belong to none, and what lists got wrong.
 
-    `sure` counts the pairs that folders told, not only names.
+    `clear` are images without a mask whose folder says that there is nothing to find; `sure` counts the pairs that folders told, not only names.
     """
 
     images: list[str] = field(default_factory=list)
@@ -51,6 +51,7 @@ class Pairing:
     strays: list[str] = field(default_factory=list)
     others: list[tuple[str, str]] = field(default_factory=list)  # (mask, image) that another mask was taken for
     problems: list[Problem] = field(default_factory=list)
+    clear: set[str] = field(default_factory=set)
     sure: int = 0
 
 
@@ -61,6 +62,11 @@ class _Picture:
     stem: str
     rank: int = 0
 
+    @property
+    def written(self) -> str:
+        """The stem as it is written; `stem` is how it compares."""
+        return self.path.rpartition("/")[2].rpartition(".")[0]
+
 
 def pair(tree: Tree) -> Pairing:
     """Looks at names only, but for the lists of splits."""
@@ -69,6 +75,8 @@ def pair(tree: Tree) -> Pairing:
     if masks:
         taken = _Lists(tree, found, images, masks).read()
         _Matcher(found, images).match([mask for mask in masks if mask.path not in taken])
+    if any("ground_truth" in mask.path.split("/") for mask in masks):  # beside good/ there are only masks of faulty pieces
+        found.clear = {path for path in found.images if path not in found.masks and path.split("/")[-2:-1] == ["good"]}
     for path in found.images:
         found.splits.setdefault(path, split_of(*path.split("/")[:-1]) or split_of(*_role(path.rpartition("/")[0])[0]))
     return found
@@ -87,7 +95,7 @@ def _sorted_out(tree: Tree) -> tuple[list[_Picture], list[_Picture]]:
         prefix = f"{folder}/" if folder else ""
         if role is not None:
             names = _without_siblings(names)
-        inside, rank = (set(names), role) if role is not None else _masks_among(names)
+        inside, rank = (set(names), role) if role is not None else masks_among(names)
         if rank >= 0:
             masks += [_Picture(prefix + name, key, _stem(name), rank) for name in names if name in inside]
             images += [_Picture(prefix + name, key, _stem(name)) for name in names if name not in inside]
@@ -127,7 +135,7 @@ def _role(folder: str) -> tuple[tuple[str, ...], int | None]:
     return tuple(key), role
 
 
-def _masks_among(names: list[str]) -> tuple[set[str], int]:
+def masks_among(names: list[str]) -> tuple[set[str], int]:
     """The masks in a folder that holds images too, and their rank: x_mask.png beside x.jpg, or (TWINS) x.png beside x.jpg throughout."""
     if {*map(_stem, names)} == LABELME_DUMP:
         return {name for name in names if _stem(name) == "label"}, 0
@@ -170,14 +178,14 @@ class _Matcher:
 
     def __init__(self, found: Pairing, images: list[_Picture]) -> None:
         self.found, self.images = found, images
-        self.placed: dict[tuple[tuple[str, ...], str], _Picture] = {}
+        self.placed: dict[tuple[tuple[str, ...], str], list[_Picture]] = {}
         self.loosely: dict[tuple[tuple[str, ...], str], _Picture] = {}
         self.stems: dict[str, list[_Picture]] = {}
         self.unsplit: dict[tuple[tuple[str, ...], str], list[_Picture]] = {}
         self.groups: dict[tuple[str, ...], list[_Picture]] = {}
         for image in images:
             base = _image_base(image.stem)
-            self.placed.setdefault((image.key, image.stem), image)
+            self.placed.setdefault((image.key, image.stem), []).append(image)
             self.loosely.setdefault((image.key, base), image)
             self.groups.setdefault(image.key, []).append(image)
             self.unsplit.setdefault((_unsplit(image.key), image.stem), []).append(image)
@@ -199,9 +207,9 @@ class _Matcher:
     def _beside(self, mask: _Picture) -> _Picture | None:
         names = [mask.stem, *_bases(mask.stem)]
         for name in names:
-            image = self.placed.get((mask.key, name))
-            if image is not None:
-                return image
+            known = self.placed.get((mask.key, name))
+            if known is not None:  # of S0 and s0 the one that is written like the mask
+                return next((image for image in known if image.written in mask.written), known[0])
         image = next((image for name in names if (image := self.loosely.get((mask.key, name)))), None)
         if image is None and mask.key and not split_of(*mask.key):
             alike = next((found for name in names if (found := self.unsplit.get((mask.key, name)))), [])

@@ -11,6 +11,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from engine.datasets import quiet
 from engine.datasets.image_headers import open_with_pillow
 from engine.datasets.images import DAMAGE, MAX_FILE_BYTES, size_of
 from engine.types import UserError
@@ -46,7 +47,7 @@ def read_mask(path: Path | str) -> Raw:
     png, jpeg = start.startswith(b"\x89PNG"), start.startswith(b"\xff\xd8")
     try:
         if (png and start[25] != 3 and b"IEND" in data[-64:].tobytes()) or (jpeg and b"\xff\xd9" in data[-64:].tobytes()):
-            pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+            pixels = quiet.imdecode(data, cv2.IMREAD_UNCHANGED)
             if pixels is not None:
                 return _of_opencv(pixels, start[24] if png and start[25] == 0 else 8, lossy=jpeg)
         return _of_pillow(data, lossy=jpeg)

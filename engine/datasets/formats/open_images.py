@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import cv2
 import numpy as np
 
+from engine.datasets import plain_text
 from engine.datasets.faults import problem_of
 from engine.datasets.formats import Format, mask_pixels
 from engine.datasets.formats.lookup import NOT_PICTURES, Found, Lookup, samples
@@ -41,7 +42,7 @@ def _tables(tree: Tree) -> Iterator[tuple[str, str, list[str]]]:
         for name in listing.files:
             if name.lower().endswith(".csv"):
                 path = f"{folder}/{name}" if folder else name
-                first = tree.head(path, 2048).decode("utf-8-sig", "replace").partition("\n")[0]
+                first = plain_text.decoded(tree.head(path, plain_text.HEAD)).partition("\n")[0]
                 yield path, name, [column.strip() for column in first.split(",")]
 
 
@@ -116,21 +117,31 @@ def read(root: Path) -> Reading:
 
 def _descriptions(found: _Set, path: str, header: list[str]) -> Iterator[tuple[str, str]]:
     """(code, name) of the classes; the first line is a header in V6 and a class in V5."""
-    with open(found.tree.path(path), encoding="utf-8-sig", errors="replace", newline="") as file:  # noqa: PTH123 - a listed file
+    with _opened(found.tree, path) as file:
         for row in csv.reader(_sound(file)):
             if len(row) >= 2 and row[0] != "LabelName":
                 yield row[0].strip(), clean_name(row[1]) or row[0].strip()
 
 
 def _rows(found: _Set, path: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line, row) of a table; a cell that no reader takes ends it with a problem."""
-    with open(found.tree.path(path), encoding="utf-8-sig", errors="replace", newline="") as file:  # noqa: PTH123 - a listed file
+    """(line, row) of a table; a cell that no reader takes, or that goes on over the next lines, ends it with a problem."""
+    with _opened(found.tree, path) as file:
         reader = csv.DictReader(_sound(file))
+        line = 1
         try:
             for row in reader:
+                if reader.line_num > line + 1 and any("\n" in str(value) for value in row.values()):
+                    found.problems.append(Problem("csv_damaged", "error", f"{path}:{line + 1}", {"reason": "unclosed quotation mark"}))
+                    return
+                line = reader.line_num
                 yield reader.line_num, {key: value for key, value in row.items() if isinstance(key, str) and isinstance(value, str)}
         except csv.Error as error:
             found.problems.append(Problem("csv_damaged", "error", f"{path}:{reader.line_num}", {"reason": str(error)[:120]}))
+
+
+def _opened(tree: Tree, path: str) -> TextIO:
+    """The text of a listed file, in the encoding that its beginning shows: the largest of these tables do not fit into memory."""
+    return open(tree.path(path), encoding=plain_text.encoding_of(tree.head(path, plain_text.SAMPLE)), errors="replace", newline="")  # noqa: PTH123
 
 
 def _sound(lines: Any) -> Iterator[str]:

@@ -22,6 +22,7 @@ from engine.datasets.objects import clean_name
 from engine.datasets.placing import Placer
 from engine.datasets.plain_xml import text_of
 from engine.datasets.tree import Tree, split_of
+from engine.datasets.turning import turn_for
 from engine.types import SPLITS, Instances, Problem, Reading, Sample, UserError
 
 LABELME = ("<pt>", "<segm>", "LabelMe Webtool", "<nrows>")
@@ -68,7 +69,7 @@ def _items(layout: Layout) -> Iterator[Sample | Problem]:
         labels, group = None, None
         path = layout.labels.get(image)
         if path is not None:
-            labels, group = yield from _labels(layout, path, size, left_out)
+            labels, group = yield from _labels(layout, path, image, size, left_out)
         unlabeled += labels is None
         missed, split = layout.split(image)
         unlisted += missed
@@ -82,20 +83,24 @@ def _items(layout: Layout) -> Iterator[Sample | Problem]:
 Found = Generator[Problem, None, tuple[Instances | None, str | None]]
 
 
-def _labels(layout: Layout, path: str, size: tuple[int, int], left_out: Counter[str]) -> Found:
+def _labels(layout: Layout, path: str, image: str, size: tuple[int, int], left_out: Counter[str]) -> Found:
     """Yields problems, returns objects and group. A file without objects says that there is nothing in the image."""
     try:
         content = load(layout.tree.read(path, MAX_XML_BYTES), path)
     except (UserError, OSError) as error:
         yield problem_of(error, path) if isinstance(error, UserError) else Problem("file_unreadable", "error", path, {"reason": str(error)[:200]})
         return None, None
-    yield from size_differs((_claimed(text_of(content, "size/width")), _claimed(text_of(content, "size/height"))), size, path)
-    objects, items = BoxedObjects(path, size), content.findall("object")
+    claimed = (_claimed(text_of(content, "size/width")), _claimed(text_of(content, "size/height")))
+    turn = turn_for(claimed, size, layout.tree.path(image))
+    left_out["turned"] += turn is not None
+    yield from size_differs(claimed, turn.size if turn else size, path)
+    objects, items = BoxedObjects(path, turn.size if turn else size), content.findall("object")
     for position, item in enumerate(items, 1):
         add_object(item, position, objects, layout.classes, left_out)
     yield from objects.problems
     looked_at = len(objects) > 0 or not (items or layout.only_class_lists)
-    return objects.instances() if looked_at else None, clean_name(text_of(content, "group")) or None
+    labels = turn.upright(objects.instances()) if turn else objects.instances()
+    return labels if looked_at else None, clean_name(text_of(content, "group")) or None
 
 
 def _claimed(text: str) -> str | None:
@@ -103,10 +108,12 @@ def _claimed(text: str) -> str | None:
 
 
 def _notes(layout: Layout, left_out: Counter[str], unlisted: int) -> Iterator[Problem]:
-    rotated = left_out.pop("robndbox", 0)
+    rotated, turned = left_out.pop("robndbox", 0), left_out.pop("turned", 0)
     details = ", ".join(f"{name} {count}" for name, count in sorted(left_out.items()) if count)
     if details:
         yield Problem("voc_details_left_out", "note", ".", {"details": details})
+    if turned:
+        yield Problem("labels_turned", "note", ".", {"count": turned})
     if rotated:
         yield Problem("boxes_rotated", "note", ".", {"count": rotated})
     if layout.unsized:

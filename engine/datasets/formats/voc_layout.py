@@ -60,7 +60,7 @@ def survey(tree: Tree) -> Layout:
             if found is not None:
                 names.update(found)
                 stems.add(folded(name.rpartition(".")[0]))
-    for name in declared_classes(tree, names):
+    for name in declared_classes(tree, names, layout.problems):
         layout.classes.id_of(name)
     for name in sorted(names):
         layout.classes.id_of(name)

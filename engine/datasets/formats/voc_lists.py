@@ -117,7 +117,7 @@ def _read(tree: Tree, base: str, sets: str) -> Lists:
 
 def _entries(tree: Tree, path: str) -> Iterator[tuple[int, str, tuple[str, ...]]]:
     """(line, text, keys) of each line: a name, with or without suffix, folder, quotes, a flag or the path of the label file behind it."""
-    for number, line in enumerate(plain_text.decoded(tree.read(path, MAX_LIST_BYTES)).splitlines(), 1):
+    for number, line in enumerate(_text(tree, path).splitlines(), 1):
         text = line.strip()
         if not text or text == "#" or text.startswith("# "):
             continue
@@ -128,6 +128,17 @@ def _entries(tree: Tree, path: str) -> Iterator[tuple[int, str, tuple[str, ...]]
         if last in ("1", "-1", "0") or last.lower().endswith(".xml"):
             readings.append(head.strip())
         yield number, text, tuple(dict.fromkeys(key for reading in readings for key in _keys(reading) if key))
+
+
+def _text(tree: Tree, path: str) -> str:
+    """A list of a few Chinese names may be read in several encodings: of these the one that makes the most names of images."""
+    data = tree.read(path, MAX_LIST_BYTES)
+    texts = [plain_text.decoded(data)]
+    if data.isascii() or len(data) > plain_text.HEAD:
+        return texts[0]
+    texts += [data.decode(encoding) for encoding in plain_text.SHOWN if plain_text.fits(data, encoding)]
+    stems = {folded(name.rpartition(".")[0]) for _, listing in tree.walk() for name in listing.images()}
+    return max(texts, key=lambda text: sum(key in stems for line in text.splitlines() for key in set(_keys(line.strip()))))
 
 
 def _keys(text: str) -> Iterator[str]:
@@ -147,22 +158,27 @@ def in_lists(lists: Iterable[Lists], image: str) -> tuple[bool, str | None]:
 
 # ---- classes
 
-def declared_classes(tree: Tree, used: Collection[str]) -> list[str]:
-    """The classes in the order of labelmap.txt or label_list.txt; the black background that CVAT puts on top only where it is used."""
+def declared_classes(tree: Tree, used: Collection[str], problems: list[Problem]) -> list[str]:
+    """The classes in the order of labelmap.txt or label_list.txt; the black background that CVAT puts on top only where it is used.
+
+    Lines that are no entries are added to `problems`.
+    """
     names: dict[str, None] = {}
     for folder, listing in tree.walk():
         for wanted in CLASS_FILES:
             found = listing.file(wanted)
             if found is not None:
                 path = f"{folder}/{found}" if folder else found
-                names.update(dict.fromkeys(_declared(plain_text.decoded(tree.read(path, MAX_LIST_BYTES)), set(used))))
+                names.update(dict.fromkeys(_declared(plain_text.decoded(tree.read(path, MAX_LIST_BYTES)), set(used), path, problems)))
     return list(names)
 
 
-def _declared(text: str, used: Collection[str]) -> Iterator[str]:
-    for line in text.splitlines():
+def _declared(text: str, used: Collection[str], path: str, problems: list[Problem]) -> Iterator[str]:
+    for number, line in enumerate(text.splitlines(), 1):
         entry = _ENTRY.match(line)
         if entry is None and (":" in line or line.startswith("#")):
+            if not line.startswith("#"):
+                problems.append(Problem("legend_line_wrong", "warning", f"{path}:{number}", {"line": shown(line)}))
             continue
         name = clean_name(entry["name"] if entry else line)
         background = entry is not None and folded(name) == "background" and entry["colour"] in ("", "0,0,0")

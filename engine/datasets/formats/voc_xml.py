@@ -47,6 +47,10 @@ def _class_name(text: str | None) -> str:
     return clean_name(text or "") or "unnamed"
 
 
+def is_nameless(item: Element) -> bool:
+    return not clean_name(item.findtext("name") or "")
+
+
 def is_outlined(item: Element) -> bool:
     return any(len(polygon) for polygon in item.findall("polygon"))
 
@@ -58,6 +62,8 @@ def add_object(item: Element, position: int, objects: BoxedObjects, classes: Cla
     """
     name = name_of(item)
     class_id, ref = classes.names[name], f"{position} ({name})"
+    if is_nameless(item):
+        objects.fault("object_without_name", str(position), "warning", name=name)
     box: Sequence[Any] = ()
     rotated: Element | None = None
     rings: list[list[tuple[str | None, str | None]]] = []

@@ -14,6 +14,7 @@ from engine.datasets.formats import Format, json_head
 from engine.datasets.formats.lookup import Found, Lookup, samples, size_differs
 from engine.datasets.objects import Classes, Objects, number
 from engine.datasets.tree import Tree
+from engine.datasets.turning import turn_for
 from engine.types import Problem, Reading, Sample, UserError
 
 MAX_JSON_BYTES = 2 << 30
@@ -113,16 +114,19 @@ def _items(found: _Set, *, alone: bool) -> Iterator[Sample | Problem]:
         else:
             placed[image] = asset
     rest = () if alone else (image for image in lookup.images() if image not in placed)
-    yield from samples(found.tree, (*placed, *rest), lambda image, size: _labels(placed.get(image), image, size, found.classes, counts), counts)
+    yield from samples(found.tree, (*placed, *rest), lambda image, size: _labels(found, placed.get(image), image, size, counts), counts)
 
 
-def _labels(asset: _Asset | None, image: str, size: tuple[int, int], classes: Classes, counts: Counter[str]) -> Found:
+def _labels(found: _Set, asset: _Asset | None, image: str, size: tuple[int, int], counts: Counter[str]) -> Found:
     """None for an asset that nobody has opened."""
     if asset is None or not (asset.regions or asset.about.get("state", NOT_VISITED) != NOT_VISITED):
         return None
-    claimed = asset.about["size"] if isinstance(asset.about.get("size"), dict) else {}
-    yield from size_differs((claimed.get("width"), claimed.get("height")), size, image)
-    objects = Objects(image, size)
+    about = asset.about["size"] if isinstance(asset.about.get("size"), dict) else {}
+    claimed = (about.get("width"), about.get("height"))
+    turn = turn_for(claimed, size, found.tree.path(image))
+    counts["labels_turned"] += turn is not None
+    yield from size_differs(claimed, turn.size if turn else size, image)
+    objects, classes = Objects(image, turn.size if turn else size), found.classes
     for position, region in enumerate(asset.regions, 1):
         tags, ref = _tags(region), str(region.get("id") or f"#{position}")[:40]
         counts["regions_of_several_classes"] += len(tags) > 1
@@ -135,7 +139,9 @@ def _labels(asset: _Asset | None, image: str, size: tuple[int, int], classes: Cl
                 ring = [(point.get("x"), point.get("y")) for point in points if isinstance(point, dict)] if isinstance(points, list) else []
                 objects.add_polygons(classes.id_of(name), [ring], ref=ref)
     yield from objects.problems
-    return objects.instances() if len(objects) or not asset.regions else None
+    if asset.regions and not len(objects):
+        return None
+    return turn.upright(objects.instances()) if turn else objects.instances()
 
 
 def _corners(box: dict[str, Any]) -> list[Any]:

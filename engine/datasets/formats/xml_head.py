@@ -20,9 +20,9 @@ def text_of(head: bytes) -> str:
 
 
 def root_name(text: str) -> str:
-    """"" where there is no element."""
+    """Without the prefix of a namespace; "" where there is no element."""
     found = _OPENING.search(_ASIDE.sub("", text))
-    return found.group(1) if found else ""
+    return found.group(1).rpartition(":")[2] if found else ""
 
 
 def xml_names(tree: Tree, folder: str) -> list[str]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.datasets.faults import problem_of
-from engine.datasets.formats import Format
+from engine.datasets.formats import Format, text_labels
+from engine.datasets.formats.yolo_configs import find_config
 from engine.datasets.formats.yolo_kinds import MAX_PEEKED, Pair, kind_of
-from engine.datasets.formats.yolo_layout import MAX_CLASSES, NAME_FILES, Group, Layout, find_config, label_folders, survey
+from engine.datasets.formats.yolo_layout import MAX_CLASSES, NAME_FILES, Group, Layout, label_folders, survey
 from engine.datasets.formats.yolo_lines import BOX, MAX_LABEL_BYTES, LabelRule, parse
 from engine.datasets.formats.yolo_writing import write
 from engine.datasets.images import size_of
@@ -21,6 +22,8 @@ from engine.types import Instances, Problem, Reading, Sample, UserError
 def detects(root: Path) -> str | None:
     """A yaml with names or splits, or text files of numbers that belong to images."""
     tree = Tree(root.parent if root.is_file() else root)
+    if root.is_dir() and text_labels.only_quads(tree):
+        return None
     config = root.name if root.is_file() else find_config(tree)
     if config is not None:
         return config
@@ -154,7 +157,7 @@ def _items(layout: Layout, rule: LabelRule) -> Iterator[Sample | Problem]:
     unlabeled = 0
     for group in layout.groups:
         images = group.names or tree.folder(group.folder).images()
-        prefix = f"{group.folder}/" if group.folder else ""
+        prefix, place = f"{group.folder}/" if group.folder else "", tree.path(group.folder)
         for image in images:
             name = prefix + image
             try:
@@ -166,7 +169,7 @@ def _items(layout: Layout, rule: LabelRule) -> Iterator[Sample | Problem]:
             known, problems = _read_labels(tree, labels.of(group.folder, image), size, rule)
             yield from problems
             unlabeled += known is None
-            yield Sample(Path(tree.root, name), size, known, group.split, None, name)
+            yield Sample(place / image, size, known, group.split, None, name)
     if unlabeled:
         yield Problem("images_without_labels", "note", ".", {"count": unlabeled})
     if rule.keypoints:
@@ -175,8 +178,22 @@ def _items(layout: Layout, rule: LabelRule) -> Iterator[Sample | Problem]:
         yield Problem("yolo_oriented_boxes", "note", layout.config or ".")
     if labels.shared:
         yield Problem("label_shared", "warning", labels.shared[0], {"count": len(labels.shared)})
+    yield from _unlisted(layout, labels)
     yield from labels.orphans()
     yield from tree.problems
+
+
+def _unlisted(layout: Layout, labels: _Labels) -> Iterator[Problem]:
+    """The images that the configuration's paths pass over; their label files are no orphans."""
+    whole = {group.folder for group in layout.groups if group.names is None}
+    listed = {(group.folder, name) for group in layout.groups for name in group.names or ()}
+    left_out = [(folder, name) for folder, listing in layout.tree.walk() if folder not in whole
+                for name in listing.images() if (folder, name) not in listed]
+    labeled = sum(labels.of(folder, name) is not None for folder, name in left_out)
+    if left_out:
+        names = ", ".join(f"{folder}/{name}" if folder else name for folder, name in left_out[:5])
+        yield Problem("yolo_images_unlisted", "warning" if labeled else "note", layout.config or ".",
+                      {"count": len(left_out), "labeled": labeled, "names": names + (", ..." if len(left_out) > 5 else "")})
 
 
 def _read_labels(tree: Tree, path: str | None, size: tuple[int, int], rule: LabelRule) -> tuple[Instances | None, list[Problem]]:

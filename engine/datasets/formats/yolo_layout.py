@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engine.datasets import plain_text
+from engine.datasets.formats import yolo_configs
 from engine.datasets.images import is_image
-from engine.datasets.plain_yaml import parse
 from engine.datasets.tree import SPLIT_WORDS, Tree, normal, split_of
 from engine.types import SPLITS, Problem, UserError
 
@@ -18,10 +17,9 @@ MAX_CLASSES = 10_000
 MAX_LIST_BYTES = 64 << 20
 MAX_SHOWN = 120
 SPLIT_KEYS = {"train": "train", "val": "valid", "valid": "valid", "validation": "valid", "test": "test"}
+STANDING_IN = "standing_in"  # our own key: splits that are not there; others demand their keys, which name the images of another one
 NAME_FILES = ("classes.txt", "obj.names", "names.txt", "labels.txt", "class_names.txt", "_darknet.labels", "predefined_classes.txt")
 IMAGE_FOLDERS = frozenset(("images", "image", "imgs", "img", "jpegimages"))
-_CONFIG = re.compile(rb"^\s*['\"]?(names|train)['\"]?\s*:", re.MULTILINE)
-_DARKNET = re.compile(rb"^\s*(classes|train|valid|names|backup)\s*=", re.MULTILINE)
 LABEL_FOLDERS = ("labels", "label", "Labels", "txt", "annotations")
 
 
@@ -47,18 +45,26 @@ class Layout:
     task: str = ""
     config: str = ""
 
+    @property
+    def folder(self) -> str:
+        """The folder of the configuration."""
+        return self.config.rpartition("/")[0]
+
 
 def survey(root: Path) -> Layout:
     """Reads data.yaml (or obj.data, or none) and finds the images of each split. `root` may be the yaml file itself."""
     tree = Tree(root.parent if root.is_file() else root)
     layout = Layout(tree)
-    config = _configuration(layout, root.name if root.is_file() else None)
+    if root.is_file():
+        layout.config, config = root.name, yolo_configs.load(tree, root.name)
+    else:
+        found_by = lambda path, content: _Resolver(Layout(tree, config=path), content).found()  # noqa: E731
+        layout.config, config = yolo_configs.choose(tree, found_by, layout.problems)
     layout.keypoints = "kpt_shape" in config
     layout.task = str(config.get("task", "")).strip().lower()
     _read_names(layout, config)
-    entries = {split: _texts(config[key]) for key, split in SPLIT_KEYS.items() if config.get(key)}
-    base = normal(str(config.get("path", "")), "") or ""
-    resolver = _Resolver(layout, base if tree.has_folder(base) else "")
+    resolver = _Resolver(layout, config)
+    entries = resolver.entries
     for split, texts in entries.items():
         for text in texts:
             resolver.add(split, text)
@@ -70,36 +76,13 @@ def survey(root: Path) -> Layout:
     return layout
 
 
-def find_config(tree: Tree) -> str | None:
-    """The root's data.yaml, else the first other yaml that names classes or splits, else obj.data."""
-    yamls = [name for name in tree.folder("").files if name.lower().endswith((".yaml", ".yml"))]
-    for name in sorted(yamls, key=lambda name: (name.lower() not in ("data.yaml", "data.yml", "dataset.yaml"), name)):
-        if name.lower() in ("data.yaml", "data.yml") or _CONFIG.search(tree.head(name)):
-            return name
-    return next((name for name in tree.folder("").files if name.lower().endswith(".data") and _DARKNET.search(tree.head(name, 4096))), None)
-
-
-def _configuration(layout: Layout, name: str | None) -> dict[str, Any]:
-    name = name or find_config(layout.tree)
-    if name is None:
-        return {}
-    layout.config = name
-    data = layout.tree.read(name, MAX_LIST_BYTES)
-    if name.lower().endswith(".data"):
-        pairs = (line.partition("=") for line in plain_text.decoded(data).splitlines())
-        return {key.strip(): value.strip() for key, sign, value in pairs if sign and key.strip() != "names"}
-    parsed = parse(data, name)
-    if not isinstance(parsed, dict):
-        raise UserError("yaml_not_mapping", name=name)
-    return parsed
-
-
 # ---- class names
 
 def _read_names(layout: Layout, config: dict[str, Any]) -> None:
     names = config.get("names")
-    if isinstance(names, str) and names.strip() and layout.tree.find(normal(names) or "?"):
-        names = _lines(layout.tree, normal(names) or "")
+    if isinstance(names, str) and names.strip():
+        places = (normal(names, layout.folder), normal(names))
+        names = next((_lines(layout.tree, path) for path in places if path and layout.tree.find(path)), names)
     layout.names = _checked_names(layout.config, names) if names else _names_beside(layout)
     declared = str(config.get("nc", "")).strip()
     if declared.isdigit() and len(declared) < 6 and layout.names:
@@ -143,16 +126,30 @@ def _lines(tree: Tree, name: str) -> list[str]:
 class _Resolver:
     """Turns the paths of a configuration into groups of images that exist inside the root."""
 
-    def __init__(self, layout: Layout, base: str) -> None:
-        self.layout, self.tree, self.base = layout, layout.tree, base
+    def __init__(self, layout: Layout, config: yolo_configs.Config) -> None:
+        self.layout, self.tree = layout, layout.tree
+        base = normal(str(config.get("path", "")), layout.folder) or ""
+        self.base = base if base and self.tree.has_folder(base) else layout.folder
+        self.entries = {split: _texts(config[key]) for key, split in SPLIT_KEYS.items() if config.get(key)}
+        for split in {SPLIT_KEYS[key] for key in _texts(config.get(STANDING_IN, [])) if SPLIT_KEYS.get(key) in self.entries}:
+            if list(self.entries.values()).count(self.entries[split]) > 1:
+                del self.entries[split]
         self.stripped = 0
+
+    def found(self) -> dict[str, list[str]]:
+        """What of the entries exists."""
+        paths = {split: [self._path(text) for text in texts] for split, texts in self.entries.items()}
+        return {split: [path for path in found if path] for split, found in paths.items()}
+
+    def _path(self, text: str) -> str | None:
+        exact, repaired = self._candidates(text, "")
+        return next((path for path in (*exact, *(path for _, path in repaired)) if self._exists(path)), None)
 
     def add(self, split: str, text: str) -> None:
         """One path of the configuration: a folder, a list of images, or one image."""
-        exact, repaired = self._candidates(text, "")
-        found = next((path for path in exact if self._exists(path)), None)
-        if found is None:
-            found = next((path for path in repaired if self._exists(path)), None)
+        exact, _ = self._candidates(text, "")
+        found = self._path(text)
+        if found not in exact:
             discovered = [] if found else [group for group in _discovered(self.tree) if group.split == split]
             self._report(split, text, found or ", ".join(group.folder for group in discovered[:3]), bool(exact))
             self.layout.groups += discovered
@@ -166,12 +163,13 @@ class _Resolver:
     def _exists(self, path: str) -> bool:
         return bool(path) and bool(self.tree.find(path)) or self.tree.has_folder(path)
 
-    def _candidates(self, text: str, beside: str) -> tuple[list[str], list[str]]:
-        """(as written, seen from the yaml's `path`, the list file or the root; with leading steps cut off)."""
-        exact = [path for path in (normal(text, self.base), normal(text, beside), normal(text)) if path is not None]
+    def _candidates(self, text: str, beside: str) -> tuple[list[str], list[tuple[int, str]]]:
+        """(as written, seen from the yaml's `path` or folder, the list file or the root; with so many leading steps cut off)."""
+        folder = self.layout.folder
+        exact = [path for path in (normal(text, place) for place in dict.fromkeys((self.base, beside, folder, ""))) if path is not None]
         parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".", "..")]
         starts = sorted(range(len(parts)), key=lambda start: start != self.stripped)
-        return exact, ["/".join(parts[start:]) for start in starts]
+        return exact, [(start, "/".join((*place, *parts[start:]))) for start in starts for place in dict.fromkeys(((folder,) if folder else (), ()))]
 
     def _report(self, split: str, text: str, used: str, inside: bool) -> None:
         values = {"entry": _short(text), "split": split, "used": used}
@@ -207,9 +205,9 @@ class _Resolver:
         for path in exact:
             if self.tree.find(path):
                 return self.tree.find(path)
-        for path in repaired:
+        for start, path in repaired:
             if self.tree.find(path):
-                self.stripped = len([part for part in text.split("/") if part not in ("", ".", "..")]) - path.count("/") - 1
+                self.stripped = start
                 return self.tree.find(path)
         return None
 

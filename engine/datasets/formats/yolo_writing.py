@@ -11,12 +11,14 @@ import numpy as np
 import yaml
 
 from engine.datasets.formats import ImagePolicy
+from engine.datasets.formats.yolo_layout import STANDING_IN
 from engine.datasets.outlines import as_polygons, joined
 from engine.datasets.placing import Placer
 from engine.datasets.tree import split_of
 from engine.types import RLE, Instances, Problem, Sample, Shape
 
 KEYS = {"train": "train", "valid": "val", "test": "test"}
+DEMANDED = ("train", "val")
 TOLERATED = 1.0  # pixels by which a box may differ from its outline without a word
 
 
@@ -45,7 +47,7 @@ def write(classes: tuple[str, ...], samples: Iterable[Sample], root: Path, image
         with open(f"{root}/{split}/labels/{file_name.rpartition('.')[0]}.txt", "w", encoding="utf-8") as file:  # noqa: PTH123
             file.writelines(lines)
     yield from (Problem(code, "note", ".", {"count": lost[code]}) for code in TOTALS if lost[code])
-    _write_config(root, splits, classes, outlined=lost["outlines"] > 0)
+    yield from _write_config(root, splits, classes, outlined=lost["outlines"] > 0)
 
 
 TOTALS = ("groups_left_out", "scores_left_out", "mask_traced", "yolo_boxes_among_outlines", "box_from_outline")
@@ -59,12 +61,24 @@ def _image_problems(lost: Counter[str], sample: Sample) -> Iterator[Problem]:
         yield Problem("outline_joined", "note", where, {"count": lost["outline_joined"]})
 
 
-def _write_config(root: Path, splits: set[str], classes: Sequence[str], *, outlined: bool) -> None:
-    """No `path`: without one every reader starts from the folder of the yaml; from "." some start elsewhere."""
+def _write_config(root: Path, splits: set[str], classes: Sequence[str], *, outlined: bool) -> Iterator[Problem]:
+    """No `path`: without one every reader starts from the folder of the yaml; from "." some start elsewhere.
+
+    Ultralytics refuses a yaml without `train` or `val`: one that is not there names the images of another split, which the file and a note say.
+    """
+    paths = {key: f"{split}/images" for split, key in KEYS.items() if split in splits}
+    missing = [key for key in DEMANDED if paths and key not in paths]
+    paths |= dict.fromkeys(missing, next(iter(paths.values()), ""))
     config: dict[str, Any] = {"task": "segment" if outlined else "detect"}
-    config |= {key: f"{split}/images" for split, key in KEYS.items() if split in splits}
+    config |= {key: paths[key] for key in KEYS.values() if key in paths}
     config |= {"nc": len(classes), "names": dict(enumerate(classes))}
-    (root / "data.yaml").write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    comment = ""
+    if missing:
+        config[STANDING_IN] = missing
+        comment = f"# There is no split for {' and '.join(missing)}: it names the images of another one, since other readers demand the key.\n"
+        yield Problem("yolo_split_stands_in", "note", "data.yaml", {"missing": ", ".join(missing), "used": paths[missing[0]]})
+    text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
+    (root / "data.yaml").write_text(comment + text, encoding="utf-8")
 
 
 def lines_of(labels: Instances, size: tuple[int, int], lost: Counter[str]) -> list[str]:

@@ -116,6 +116,17 @@ def test_an_archive_converts_and_its_problems_are_reported(tmp_path, yolo_folder
     assert summary.images == 3
 
 
+def test_images_that_had_to_take_another_name_are_counted_and_none_is_lost(tmp_path, picture):
+    folder = tmp_path / "set"
+    for name in ("a.png", "a.jpg", "b?.png", "b*.png", "caf\u00e9.png", "cafe\u0301.png", "sub/a.png", "Sub/a.png", "plain.png"):
+        picture(folder / name)
+    summary = convert(folder, tmp_path / "out", to="yolo")
+    assert summary.images == 9
+    assert len(tree(tmp_path / "out" / "train")) == 9
+    found = [problem for problem in summary.problems if "rename" in problem.code]
+    assert [(problem.code, problem.values["count"]) for problem in found] == [("images_renamed", 7)]
+
+
 def test_a_stored_data_set_is_exported(tmp_path, yolo_folder):
     Dataset.create(tmp_path / "stored", "x", load(yolo_folder(), tmp_path / "s"))
     summary = convert(tmp_path / "stored", tmp_path / "out", to="coco")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.datasets import editing, similar
+from engine.datasets import editing, health_facts, similar
 from engine.datasets.collection import Collection, load
 from engine.datasets.health import check, examine
 from engine.datasets.store import Dataset
@@ -43,6 +43,24 @@ def test_what_the_import_met_is_included_and_belongs_to_its_image(stored):
     assert "same_image_in_splits" in by_name["train/images/b.png"]
     assert "label_class_range" not in by_name["train/images/b.png"]
     assert [row.name for row in stored.page(0, 10, problem="class_absent_from_train")] == ["valid/images/c.png"]
+
+
+def test_how_far_the_reading_is_is_told_from_the_first_row_on_and_can_be_ended(stored, monkeypatch):
+    monkeypatch.setattr(health_facts, "ROWS_TOLD", 2)
+    told = []
+    examine(stored, reading=lambda *said: told.append(("labels", *said)), progress=lambda *said: told.append(("images", *said)))
+    rows = stored.total() + sum(len(row.labels) for row in stored.page(0, 9) if row.labels is not None)
+    assert told[:3] == [("labels", 0, rows), ("labels", 2, rows), ("labels", 4, rows)]
+    assert told[-1][0] == "images"
+
+    class Ended(Exception):
+        pass
+
+    def end(done, total):
+        raise Ended
+
+    with pytest.raises(Ended):
+        examine(stored, reading=end)
 
 
 def test_a_stored_set_and_a_collection_get_the_same_report(stored):

@@ -41,7 +41,8 @@ def test_two_sets_become_a_new_one_and_stay_as_they_are(workspace, stored_set, s
     assert [row.name for row in rows][3:] == ["two/0.png", "two/1.png"]
     assert rows[3].path.read_bytes() == two.row(1).path.read_bytes()
     assert rows[3].path.stat().st_ino == two.row(1).path.stat().st_ino
-    dropped, = merged.problems()
+    sources, dropped = merged.problems()
+    assert (sources.code, sources.values) == ("merged_from", {"first": "one", "first_images": 3, "second": "two", "second_images": 2})
     assert (dropped.code, dropped.values) == ("merge_class_dropped", {"name": "rubbish", "count": 2})
     assert merged.id in {dataset.id for dataset in workspace.datasets()}
 
@@ -77,7 +78,7 @@ def test_boxes_and_outlines_go_together_other_tasks_do_not(workspace, stored_set
     for one, two in ((boxes, outlines), (outlines, boxes)):
         merged = merging.merge(workspace, one, two, {}, "x")
         assert merged.task == "instance"
-        assert [problem.where for problem in merged.problems()] == ["boxes"]
+        assert [(problem.code, problem.where) for problem in merged.problems()] == [("merged_from", "."), ("merge_boxes_only", "boxes")]
         assert sorted(row.labels.shapes is None for row in merged.page(0, 9)) == [False, True]
     tags = stored_set("tags", name="tags", count=2)
     with pytest.raises(UserError) as caught:

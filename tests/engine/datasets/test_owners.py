@@ -95,3 +95,25 @@ def test_the_lock_of_a_killed_process_is_free_again(tmp_path):
     process.join()
     with owners.locked(tmp_path / ".lock"):
         pass
+
+
+@needs_fork
+def test_what_a_killed_process_left_goes_away_when_the_next_one_begins(tmp_path, monkeypatch):
+    monkeypatch.setattr(owners.tempfile, "gettempdir", lambda: str(tmp_path))
+    ends = multiprocessing.Pipe()
+
+    def begin():
+        with owners.temporary("x") as folder:
+            (folder / "half.bin").write_bytes(b"x")
+            ends[1].send(folder.name)
+            time.sleep(60)
+    process = start(begin)
+    left = ends[0].recv()
+    with owners.temporary("x") as mine:
+        assert {path.name for path in tmp_path.iterdir()} == {left, mine.name}
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    (tmp_path / "other").mkdir()
+    with owners.temporary("x") as mine:
+        assert {path.name for path in tmp_path.iterdir()} == {mine.name, "other"}
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]

@@ -46,3 +46,17 @@ def test_a_list_that_holds_itself_is_harmless():
 def test_nothing_is_an_empty_text():
     assert parse(b"", "x") == ""
     assert parse(b"# only a comment", "x") == ""
+
+
+@pytest.mark.parametrize("text", ["names: [cat]\ntrain: a\nnames: [dog]\n", "names:\n  0: cat\n  0: dog\n", "a: 1\nb: {c: 1,\n  c: 2}\n"])
+def test_a_key_that_stands_twice_is_refused_with_its_line(text):
+    with pytest.raises(UserError) as caught:
+        parse(text.encode(), "data.yaml")
+    assert caught.value.key == "yaml_key_twice"
+    assert caught.value.values["where"] == f"data.yaml:{text.count(chr(10))}"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030", "big5"])
+def test_chinese_names_are_read_in_every_encoding_that_chinese_tools_write(encoding):
+    names = ["安全帽", "工人", "反光背心"] if encoding == "gb18030" else ["貓", "狗", "機車", "行人", "紅綠燈"]
+    assert parse(f"names: [{', '.join(names)}]\ntrain: 影像/train\n".encode(encoding), "data.yaml") == {"names": names, "train": "影像/train"}

@@ -151,6 +151,18 @@ def test_a_patient_goes_where_most_of_his_images_are(build):
     assert splits_of(stored) == {"0.png": "valid", "1.png": "valid", "2.png": "valid", "3.png": "train", "4.png": "train", "5.png": "valid"}
 
 
+def test_augmented_copies_of_a_picture_go_where_most_of_them_are(tmp_path, picture):
+    names = {"train/images/cat_jpg.rf.0a1b.jpg": "train", "valid/images/cat_jpg.rf.2c3d.jpg": "valid", "valid/images/cat_jpg.rf.4e5f.jpg": "valid",
+             "train/images/dog_jpg.rf.6a7b.jpg": "train", "test/images/dog_jpg.rf.8c9d.jpg": "test", "train/images/cow_jpg.rf.0e1f.jpg": "train"}
+    samples = [Sample(picture(tmp_path / "in" / f"{number}.png", seed=number), (64, 48), ONE, split, None, name)
+               for number, (name, split) in enumerate(names.items())]
+    stored = Dataset.create(tmp_path / "stored", "set", Collection(("a",), samples, task="detect"))
+    repair, _ = mended(stored, "move_sources")
+    assert repair.problem == "source_in_splits"
+    assert repair.values == {"count": 2, "splits": "train, valid"}
+    assert list(splits_of(stored).values()) == ["valid", "valid", "valid", "train", "train", "train"]
+
+
 def test_a_valid_split_is_made_of_whole_groups_with_all_classes(build):
     images = [(Instances([[4, 4, 24, 24]], [n % 2]), "train", f"g{n // 2}", None) for n in range(20)]
     stored = build(*images, (ONE, "test", None, None), (ONE, "train", None, 20))

@@ -6,11 +6,11 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from engine.datasets import editing, store_query, store_schema
+from engine.datasets import editing, store_query, store_rows, store_schema
 from engine.datasets.health import Report
 from engine.datasets.store import FILE, Dataset
 from engine.datasets.store_classes import Classes
-from engine.types import Instances, Problem, Reading, Sample, Tags, UserError
+from engine.types import Instances, Problem, Reading, Sample, SemanticMask, Tags, UserError
 
 NAMES = ["Müller/a_1.png", "MÜLLER%/b.png", "扫描/一.png", "scan/A10.jpg", "scan/a2.jpg", "x'; DROP TABLE images; --.png", "é/1.png", "e\u0301/2.png",
          "50%_off.png", "<b>.png", "scan/z.jpg", "Ж/жук.png"]
@@ -154,3 +154,18 @@ def test_a_set_without_its_index_is_damaged(browsed):
     with pytest.raises(UserError) as caught:
         browsed.total(split="train")
     assert caught.value.key == "dataset_damaged"
+
+
+def test_a_page_for_tiles_tells_the_kinds_of_labels_without_decoding_masks_and_outlines(tmp_path, picture, monkeypatch):
+    size = (64, 48)
+    labels = [SemanticMask(np.ones((48, 64), np.uint16)), SemanticMask(layers=np.ones((1, 48, 64), bool)), Tags([1.0]),
+              Instances([[1, 1, 9, 9]] * 3, [0] * 3), None]
+    samples = [Sample(picture(tmp_path / f"{number}.png"), size, each, "train", None, f"{number}.png") for number, each in enumerate(labels)]
+    dataset = Dataset.create(tmp_path / "set", "x", Reading(("c",), iter(samples), "semantic"))
+    full = dataset.page(0, 9)
+    monkeypatch.setattr(store_rows, "shapes_of", None)
+    monkeypatch.setattr(store_rows.cv2, "imdecode", None)
+    brief = dataset.page(0, 9, brief=True)
+    assert [type(row.labels) for row in brief] == [type(row.labels) for row in full]
+    assert [(row.id, row.objects, row.state) for row in brief] == [(row.id, row.objects, row.state) for row in full]
+    assert brief[2].labels.values.tolist() == [1.0] and brief[0].labels.classes is None and brief[3].objects == 3

@@ -46,7 +46,7 @@ def test_a_tree_lists_what_is_inside_and_nothing_else(tmp_path):
     assert [folder for folder, _ in tree.walk()] == ["", "images"]
     assert tree.folder("images").files == ["a.jpg", "again.jpg"]
     assert tree.folder("").files == []
-    assert {problem.where for problem in tree.problems} == {"out", "images/stolen.jpg", "images/loop", "dangling.jpg"}
+    assert {problem.where for problem in tree.problems} == {"out", "images/stolen.jpg", "images/loop", "dangling.jpg", "pipe.jpg"}
     assert tree.find("out/key.jpg") is None
     assert not tree.has_folder("out")
     assert tree.find("images/../../secret/key.jpg") is None
@@ -97,3 +97,19 @@ def test_files_of_any_length_are_read_whole(tmp_path):
     with pytest.raises(UserError) as caught:
         Tree(tmp_path).read("x.txt", 1000)
     assert caught.value.key == "file_too_large"
+
+
+def test_links_that_lead_to_each_other_or_nowhere_cost_only_themselves(tmp_path):
+    root = tmp_path / "set"
+    (root / "images").mkdir(parents=True)
+    (root / "images/a.jpg").write_bytes(b"a")
+    (root / "images/self.jpg").symlink_to("self.jpg")
+    (root / "images/there").symlink_to(root / "images/back")
+    (root / "images/back").symlink_to(root / "images/there")
+    (root / "images/gone.jpg").symlink_to(root / "images/nothing.jpg")
+    os.mkfifo(root / "images/pipe.jpg")
+    tree = Tree(root)
+    assert (tree.folder("images").files, tree.folder("images").folders) == (["a.jpg"], [])
+    assert [(problem.code, problem.where) for problem in tree.problems] == [
+        ("link_broken", "images/back"), ("link_broken", "images/gone.jpg"), ("special_file", "images/pipe.jpg"),
+        ("link_broken", "images/self.jpg"), ("link_broken", "images/there")]

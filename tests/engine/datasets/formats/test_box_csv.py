@@ -34,7 +34,8 @@ def read(root):
     "image,label,xmin,ymin,xmax,ymax\nx0.png,cat,0.125,0.083333333,0.375,0.416666667\nx0.png,dog,0.015625,0.041666667,0.046875,0.125\nx1.png,dog,0,0,1,1\nx2.png,,,,,\n"])
 def test_every_notation_means_the_same_boxes(table, text):
     found = read(table(text))
-    assert (found.classes, found.task, found.problems) == (("cat", "dog"), "detect", [])
+    assert (found.classes, found.task) == (("cat", "dog"), "detect")
+    assert [problem for problem in found.problems if problem.code != "box_order_assumed"] == []
     boxes = {sample.name[-6:]: sample.labels for sample in found.samples}
     assert np.allclose(boxes["x0.png"].boxes, [[8, 4, 24, 20], [1, 2, 3, 6]], atol=1e-4)
     assert boxes["x0.png"].classes.tolist() == [0, 1]
@@ -77,6 +78,18 @@ def test_without_headings_the_image_may_stand_anywhere(table, text):
 def test_numbers_without_headings_that_cannot_be_corners_are_width_and_height(table):
     found = read(table("x0.png,cat,30,10,9,6\nx1.png,dog,1,2,20,30\n"))
     assert [sample.labels.boxes.tolist() for sample in found.samples if sample.labels is not None] == [[[30, 10, 39, 16]], [[1, 2, 21, 32]]]
+
+
+@pytest.mark.parametrize(("rows", "box", "code", "count"), [
+    ("x0.png,30,10,50,40,cat\nx1.png,1,2,3,6,cat\n", [30, 10, 50, 40], "box_order_told", 1),  # 30 + 50 lies beyond the image
+    ("x0.png,30,10,20,30,cat\nx1.png,1,2,3,6,cat\n", [30, 10, 50, 40], "box_order_told", 1),
+    ("x0.png,0.5,0.5,0.75,0.75,cat\nx1.png,0.25,0.25,0.5,0.5,cat\n", [32, 24, 48, 36], "box_order_told", 1),
+    ("cat,30,10,50,40,x0.png\ncat,1,2,3,6,x1.png\n", [30, 10, 50, 40], "box_order_told", 1),
+    ("x0.png,10,10,20,20,cat\nx1.png,1,2,3,6,cat\n", [10, 10, 20, 20], "box_order_assumed", 0)])
+def test_what_numbers_without_headings_mean_is_told_by_all_rows_and_said(table, rows, box, code, count):
+    found = read(table(rows))
+    assert found.samples[0].labels.boxes.tolist() == [box]
+    assert [(problem.where, problem.values["count"]) for problem in found.problems if problem.code == code] == [("boxes.csv", count)]
 
 
 def test_the_boxes_beside_the_labels_of_chest_x_rays_are_only_read_when_asked_for(table):

@@ -1,5 +1,6 @@
 """Folders named by class: which folders are classes, and what can be written into them."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,20 @@ def test_folders_are_classes_in_the_order_of_their_names(tree):
     assert (found.classes, found.task, found.problems) == (("cat", "dog"), "classify", [])
     assert classes_of(found) == {"cat/1.jpg": "cat", "cat/2.png": "cat", "dog/1.jpg": "dog"}
     assert all(sample.labels.values.sum() == 1 and sample.split is None for sample in found.samples)
+
+
+def test_folder_names_that_are_no_unicode_are_told_apart(tree, tmp_path):
+    root = tree("dog/1.jpg", "è/1.jpg", "one/1.jpg", "two/1.jpg")
+    for name, data in (("one", "狗".encode("gbk")), ("two", "构".encode("gbk"))):
+        os.rename(os.fsencode(root / name), os.fsencode(root) + b"/" + data)  # noqa: PTH104 - bytes
+    found = read(root)
+    assert set(found.classes) == {"dog", "è", "狗", "构"}
+    assert (len(found.samples), codes(found)) == (4, ["class_folders_recoded"])
+
+
+def test_photos_whose_names_speak_of_masks_stay_in_their_class(tree):
+    found = read(tree("with/1.jpg", "with/mask_1.jpg", "with/2.jpg", "with/mask_2.jpg", "without/1.jpg"))
+    assert (len(found.samples), codes(found)) == (5, [])
 
 
 def test_numbers_are_ordered_by_size(tree):

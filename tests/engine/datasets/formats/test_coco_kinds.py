@@ -91,7 +91,8 @@ def test_hostile_heads_are_looked_at_quickly(tmp_path, picture):
 
 @pytest.mark.parametrize(("folder", "task", "classes", "objects", "codes"), [
     ("coco", "instance", ("a", "b", "c"), [1, 2], ["coco_documents_left_out"]), ("coco_instances", "instance", ("a", "b", "c"), [1, 2], []),
-    ("coco_person_keypoints", "instance", ("a", "b"), [1, 2], ["keypoints_left_out"]), ("coco_stuff", "instance", ("a", "b"), [1, 1], []),
+    ("coco_person_keypoints", "instance", ("a", "b"), [1, 2], ["keypoints_left_out"]),
+    ("coco_stuff", "instance", ("a", "b"), [1, 1], ["coco_all_crowd"]),
     ("coco_panoptic", "instance", ("a", "b"), [1, 2], ["coco_segments_size"]), ("coco_captions", "detect", (), [None, None], ["captions_left_out"]),
     ("coco_image_info", "detect", (), [None, None], []), ("coco_labels", "classify", ("a", "b"), [[0, 1], [1, 1]], ["coco_tags_only"])])
 def test_every_kind_of_coco_file_is_read(reference, folder, task, classes, objects, codes):

@@ -88,3 +88,13 @@ def test_the_samples_are_read_whole(reference, tmp_path, name, classes, objects)
     assert (found.classes, found.problems, len(found.samples)) == (classes, [], 2)
     assert sum(len(sample.labels) for sample in found.samples) == objects
     assert convert(root, tmp_path / "out", to="coco").boxes == objects
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "gb18030"])
+def test_lines_may_be_written_in_any_encoding(folder, encoding):
+    root = folder({"000000": line("汽车"), "000001": line("行人")})
+    for path in (root / "training" / "label_2").iterdir():
+        path.write_bytes(path.read_text().encode(encoding))
+    assert detects(root) is not None
+    found = collect(read(root))
+    assert (set(found.classes), found.samples[0].labels.boxes.tolist()) == ({"汽车", "行人"}, [[1, 2, 30, 40]])

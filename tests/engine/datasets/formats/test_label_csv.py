@@ -191,7 +191,7 @@ def test_missing_files_and_contradicting_rows_are_named(table):
 
 
 def test_missing_files_are_counted_after_the_first(table, monkeypatch):
-    monkeypatch.setattr("engine.datasets.formats.label_csv_rows.MAX_NAMED", 3)
+    monkeypatch.setattr("engine.datasets.formats.csv_missing.MAX_NAMED", 3)
     rows = "".join(f"gone{k}.png,a\n" for k in range(10))
     found = read(table(f"image,label\nx0.png,b\n{rows}", count=1))
     assert codes(found) == ["listed_image_missing"] * 3 + ["listed_images_missing"]

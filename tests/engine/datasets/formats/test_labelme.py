@@ -47,6 +47,14 @@ def only(root):
     return found.samples[0].labels, found
 
 
+@pytest.mark.parametrize("shapes", [None, {}, "none"])
+def test_a_label_file_without_a_list_of_shapes_is_an_error_and_its_image_unlabeled(folder, shapes):
+    labels, found = only(folder({"a.json": document() | {"shapes": shapes}}))
+    assert labels is None
+    assert codes(found) == [("labelme_shapes_unreadable", "error"), ("images_without_labels", "note")]
+    assert found.problems[0].where == "a.json"
+
+
 # ---- shapes
 
 def test_rectangles_may_begin_at_any_corner(folder):

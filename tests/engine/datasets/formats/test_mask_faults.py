@@ -9,53 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.datasets.collection import collect
-from engine.datasets.formats import mask_png
+from engine.datasets.formats import mask_items, mask_png
 from engine.datasets.images import open_image
-
-SIZE = (64, 48)
-
-
-def shapes(seed=0, values=(1,), size=SIZE):
-    """An index mask with one block a value on 0."""
-    mask = np.zeros((size[1], size[0]), np.uint8)
-    for place, value in enumerate(values):
-        left = 4 + 12 * place + seed % 4
-        mask[8 + seed % 5:30, left:left + 10] = value
-    return mask
-
-
-def save(path, pixels, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-    picture.save(path, **options)
-    return path
+from tests.engine.datasets.formats.mask_sets import SIZE, codes, maker_of, read, save, shapes
 
 
 @pytest.fixture
 def masked(tmp_path, picture):
-    """images/ and masks/ of which mask number k is make(k); None = no mask."""
-    def make(of, count=4, folders=("images", "masks"), suffix="png", **options):
-        root = tmp_path / "set"
-        for k in range(count):
-            picture(root / folders[0] / f"s{k}.jpg", *SIZE, seed=k)
-            pixels = of(k)
-            if pixels is not None:
-                save(root / folders[1] / f"s{k}.{suffix}", pixels, **options)
-        return root
-    return make
-
-
-def read(root):
-    return collect(mask_png.read(root), "mask_png")
-
-
-def codes(collection):
-    return [problem.code for problem in collection.problems]
-
-
-def mask_of(collection, name):
-    return next(sample.labels.classes for sample in collection.samples if Path(sample.name).stem == name)
+    return maker_of(tmp_path / "set", picture)
 
 
 # ---- what does not fit
@@ -77,7 +38,7 @@ def test_an_image_without_mask_is_kept_and_named(masked):
 
 
 def test_many_images_without_masks_are_counted_after_the_first(masked, monkeypatch):
-    monkeypatch.setattr(mask_png, "MAX_NAMED", 3)
+    monkeypatch.setattr(mask_items, "MAX_NAMED", 3)
     found = read(masked(lambda k: shapes(k) if k == 0 else None, count=9))
     assert codes(found) == ["image_without_mask"] * 3 + ["images_without_masks"]
     assert found.problems[-1].values == {"count": 5}
@@ -91,7 +52,7 @@ def test_a_mask_without_image_and_a_damaged_one_are_named(masked):
     (root / "masks" / "s2.png").write_bytes(b"")
     found = read(root)
     assert {(problem.code, problem.where) for problem in found.problems} == {
-        ("mask_without_image", "masks/lost.png"), ("image_damaged", "masks/s1.png"), ("image_empty", "masks/s2.png")}
+        ("mask_without_image", "masks/lost.png"), ("mask_unreadable", "masks/s1.png"), ("mask_unreadable", "masks/s2.png")}
     assert len(found.samples) == 4
 
 
@@ -100,7 +61,8 @@ def test_a_bomb_among_the_masks_is_refused_by_its_header(masked):
     header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
     (root / "masks" / "s0.png").write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)))
     found = read(root)
-    assert codes(found) == ["image_too_large"]
+    assert codes(found) == ["mask_unreadable"]
+    assert "million pixels" in found.problems[0].message()
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])

@@ -1,33 +1,13 @@
 """Writing masks, and what reading them again gives."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from engine.datasets.collection import collect
 from engine.datasets.formats import mask_png
 from engine.types import IGNORE, Instances, Polygons, Sample, SemanticMask, Tags
-
-SIZE = (64, 48)
-
-
-def shapes(seed=0, values=(1,), size=SIZE):
-    """An index mask with one block a value on 0."""
-    mask = np.zeros((size[1], size[0]), np.uint8)
-    for place, value in enumerate(values):
-        left = 4 + 12 * place + seed % 4
-        mask[8 + seed % 5:30, left:left + 10] = value
-    return mask
-
-
-def read(root):
-    return collect(mask_png.read(root), "mask_png")
-
-
-def mask_of(collection, name):
-    return next(sample.labels.classes for sample in collection.samples if Path(sample.name).stem == name)
+from tests.engine.datasets.formats.mask_sets import SIZE, mask_of, read, shapes
 
 
 def written(tmp_path, classes, labels, picture, **options):

@@ -101,3 +101,19 @@ def test_the_samples_are_read_whole(reference, tmp_path):
     assert objects["images/train/b.jpg"].shapes[0].size == (2, 8)
     assert [objects[name] for name in ("images/train/a.jpg", "images/validation/d.png")] == [None, None]
     assert convert(root / "v6", tmp_path / "out", to="coco", source_format="open_images").boxes == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "gb18030"])
+def test_tables_may_be_written_in_any_encoding(folder, encoding):
+    root = folder(names=NAMES.replace("Cat", "猫科"), train_annotations_bbox=f"{BOXES}a,xclick,/m/0,1,0,0.5,0,0.5,0,0,0,0,0\n")
+    for path in (root / "annotations").iterdir():
+        path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
+    assert detects(root) is not None
+    found = collect(read(root))
+    assert (found.classes, len(found.samples[0].labels)) == (("猫科", "Dog"), 1)
+
+
+def test_a_quotation_mark_that_swallows_rows_ends_a_table_with_a_problem(folder):
+    rows = 'a,xclick,/m/0,1,0,0.5,0,0.5,0,0,0,0,0\na,"xclick,/m/1,1,0,0.5,0,0.5,0,0,0,0,0\nb,x,/m/1,1,0,0.5,0,0.5,0,0,0,0,0\n'
+    found = collect(read(folder(train_annotations_bbox=BOXES + rows)))
+    assert [(problem.code, problem.where) for problem in found.problems][:1] == [("csv_damaged", "annotations/train-annotations-bbox.csv:3")]
