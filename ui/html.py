@@ -6,6 +6,8 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from engine.overlay import DASHES, PALETTE, color_of
+
 ICONS = {
     "sample": '<circle cx="12" cy="12" r="8.5"/><path d="M10 8.8v6.4l5-3.2z"/>',
     "folder": '<path d="M3.5 18V6.5a1 1 0 0 1 1-1h4.6l2 2.5h8.4a1 1 0 0 1 1 1V18a1 1 0 0 1-1 1h-15a1 1 0 0 1-1-1z"/>',
@@ -68,10 +70,15 @@ def empty_state(text: Any, picture: str = "image") -> Html:
     return tag("div", icon(picture, 32), tag("p", text), class_="lb-empty")
 
 
-def chip(text: Any, color: str | None = None) -> Html:
-    """A small label; `color` (#rrggbb) puts a swatch before the text."""
-    swatch = tag("i", class_="lb-swatch", style=f"background:{color}") if color else ""
-    return tag("span", swatch, text, class_="lb-chip")
+def chip(text: Any, class_id: int | None = None) -> Html:
+    """A small label; `class_id` puts the class's swatch before the text."""
+    return tag("span", swatch(class_id) if class_id is not None else "", text, class_="lb-chip")
+
+
+def swatch(class_id: int) -> Html:
+    """The class's colour, with a pattern where colours repeat."""
+    turn = class_id // len(PALETTE) % len(DASHES)
+    return tag("i", class_="lb-swatch" + (f" lb-dash-{turn}" if turn else ""), style=f"background-color:{color_of(class_id)}")
 
 
 def stat(name: Any, value: Any, note: Any = "") -> Html:

@@ -67,6 +67,6 @@ def t(key: str, visitor: gr.Request | str | None = None, **values: Any) -> str:
     return messages.text(key, visitor if isinstance(visitor, str) else language_of(visitor), **values)
 
 
-def plural(key: str, n: int, visitor: gr.Request | str | None = None) -> str:
+def plural(key: str, n: int, visitor: gr.Request | str | None = None, **values: Any) -> str:
     """The text for a number of things; `key.one` is the text for one."""
-    return t(f"{key}.one" if n == 1 else key, visitor, n=f"{n:,}")
+    return t(f"{key}.one" if n == 1 else key, visitor, n=f"{n:,}", **values)

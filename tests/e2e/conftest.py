@@ -62,7 +62,7 @@ class App:
         command = [sys.executable, "app.py", "--port", str(self.port), "--workspace", str(self.workspace), "--lang", "en"]
         with (self.workspace.parent / "app.log").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        wait_for(self.answers, "the app to answer")
+        wait_for(self.answers, "the app to answer", 240)
 
     def answers(self):
         assert self.process.poll() is None, (self.workspace.parent / "app.log").read_text()
@@ -93,7 +93,7 @@ def app(tmp_path):
 def page(browser, app):
     context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-US")
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(120_000)
     page.foreign = []
     page.open_tab = lambda name: page.get_by_role("tab", name=name, exact=True).click()
     page.on("request", lambda request: page.foreign.append(request.url) if not request.url.startswith((app.url, "data:", "blob:")) else None)

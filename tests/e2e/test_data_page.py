@@ -6,7 +6,7 @@ from PIL import Image
 
 from engine.workspace import Workspace
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_a_set_is_looked_through_mended_and_brought_back(cones, page, app):
     moves_selected_images_and_takes_that_back(page, cones)
     walks_through_the_viewer(page)
     finds_a_problem_and_mends_it(page, cones)
-    deals_images_anew(page, cones)
+    deals_images_anew(page, cones, app)
     renames_a_class(page, cones)
     keeps_a_version_and_restores_it(page, cones)
     assert not page.foreign, "the page asked other hosts"
@@ -61,7 +61,9 @@ def walks_through_the_viewer(page):
 def finds_a_problem_and_mends_it(page, cones):
     page.open_tab("Health")
     page.locator("#lb-health-check").click()
-    page.locator(".lb-card > details > summary", has_text="What the import did").click()
+    page.locator("#lb-health-check", has_text="Check again").wait_for()  # until then everything below is drawn anew
+    page.locator("#lb-health-problems details:not([open]) > summary", has_text="What the import did").click()
+    page.locator("#lb-health-problems details[open] > summary", has_text="What the import did").wait_for()
     page.locator('#lb-health-problems [data-place="train/labels/img03.txt:1"]').click()
     page.locator(".lb-viewer", has_text="img03.png").wait_for()
     page.keyboard.press("Escape")
@@ -71,13 +73,16 @@ def finds_a_problem_and_mends_it(page, cones):
     assert cones.counts()["valid"]["images"] == 6 and not cones.report_is_stale()
 
 
-def deals_images_anew(page, cones):
+def deals_images_anew(page, cones, app):
     page.open_tab("Splits")
+    page.locator("#lb-split-preview", has_text="would move").wait_for()
     share = page.locator("#lb-share-train input[type=number]")
     share.fill("60")
     share.press("Tab")
     page.locator("#lb-split-preview", has_text="images would move").wait_for()
-    assert sum(int(page.locator(f"#lb-share-{split} input[type=number]").input_value()) for split in ("train", "valid", "test")) == 100
+    shares = [page.locator(f"#lb-share-{split} input[type=number]") for split in ("train", "valid", "test")]
+    app.wait_for(lambda: sum(int(each.input_value()) for each in shares) == 100, "the other shares to give way")
+    assert share.input_value() == "60"
     page.locator("#lb-split-apply").click()
     page.locator(".lb-last-change", has_text="dealt").wait_for()
     assert cones.counts()["train"]["images"] == 18

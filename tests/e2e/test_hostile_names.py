@@ -7,10 +7,16 @@ from PIL import Image
 
 from engine.workspace import Workspace
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 CLASSES = ("<script>window.__xss=1</script>", '"><img src=x onerror="window.__xss=2">', "'-alert(1)-'", "javascript:window.__xss=3",
            "{{constructor.constructor('window.__xss=4')()}}", "</style><svg onload=window.__xss=5>", "![x](javascript:window.__xss=6)")
 FILES = ('<img src=x onerror="window.__xss=7">.png', "a'b\"onmouseover='window.__xss=8'.png", "-rf & $(touch x) `id`.png", "<b>fett<b>.png")
+
+# What stands on each page, and in each tab of Data, once it is filled
+PAGES = {"Home": ".lb-recent-card:not(.lb-waiting)", "Data": "#lb-data-header .lb-chips", "Train": "#lb-train-data .lb-chips",
+         "Runs": "[role=tabpanel]:visible .lb-page", "Predict": "#lb-predict-sample", "Tools": "#lb-convert-file"}
+VIEWS = {"Browse": "#lb-data-grid img[src]", "Health": "#lb-health-problems .lb-card", "Statistics": "[role=tabpanel]:visible figure svg",
+         "Splits": "#lb-split-preview table", "Classes": "#lb-classes input", "Versions": "#lb-versions input"}
 
 
 @pytest.fixture
@@ -37,13 +43,13 @@ def test_no_name_becomes_markup_on_any_page(hostile, page, app, tmp_path):
     dialogs = []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     page.locator("#lb-page-home, [role=tabpanel]").first.wait_for()
-    for name in ("Home", "Data", "Train", "Runs", "Predict", "Tools"):
+    for name, filled in PAGES.items():
         page.open_tab(name)
-        page.wait_for_timeout(400)
-        panel = page.locator("[role=tabpanel]:visible").first
-        for inner in panel.locator("[role=tablist] [role=tab]:visible").all():
-            inner.click()
-            page.wait_for_timeout(300)
+        page.locator(filled).first.wait_for()
+        for inner, drawn in (VIEWS if name == "Data" else {}).items():
+            page.get_by_role("tab", name=inner, exact=True).click()
+            page.locator(drawn).first.wait_for()
+            page.wait_for_timeout(300)  # a script in a name would run now
     page.open_tab("Data")
     page.get_by_role("tab", name="Browse", exact=True).click()
     page.locator("#lb-data-grid img").first.wait_for()

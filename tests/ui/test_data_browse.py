@@ -111,7 +111,7 @@ def test_the_trash_offers_the_way_back_and_the_rest_the_way_there(dataset):
     editing.trash(dataset, [3])
     assert 3 not in tiles(shown(dataset, Query(per_page=48)))
     there = shown(dataset, Query(trashed=True))
-    assert tiles(there) == [3] and 'data-act="restore"' in there and 'data-act="empty" data-confirm="Delete 1 images for good?"' in there
+    assert tiles(there) == [3] and 'data-act="restore"' in there and 'data-act="empty" data-confirm="Delete 1 image for good?"' in there
 
 
 def test_a_demo_shows_but_does_not_change(dataset):
@@ -182,3 +182,19 @@ def test_a_mask_of_runs_becomes_an_outline_when_it_is_scaled():
     half = pictures.scaled(Instances([[6, 4, 18, 12]], [0], shapes=(code,)), 0.5, 0.5)
     points = np.vstack(half.shapes[0].rings)
     assert np.allclose(points.min(0), (3, 2), atol=0.5) and np.allclose(points.max(0), (9, 6), atol=0.5)
+
+
+def test_all_images_that_fit_the_filters_can_be_selected_at_once(tmp_path, yolo_folder):
+    workspace = Workspace(tmp_path / "more")
+    labels = {f"x{number:02d}": f"{number % 2} 0.5 0.5 0.5 0.5\n" for number in range(30)}
+    made = workspace.import_dataset(yolo_folder({"train": labels}, name="thirty"), "thirty")[0]
+    shown, query = grid.grid(made, Query.of(class_id="1", per_page="24"), "en")
+    assert "Select all" not in shown
+    shown, query = grid.grid(made, Query.of(search="x", per_page="24"), "en")
+    assert "Select all 30 that fit" in shown
+    assert "Select all 30<" in grid.grid(made, Query.of(), "en")[0]
+    asked = {"dataset": made.id, "query": query.sent}
+    assert grid.fitting(workspace, asked) == [row.id for row in made.page(0, 99, search="x")]
+    assert grid.fitting(workspace, {**asked, "query": {"class_id": "1"}}) == [row.id for row in made.page(0, 99, class_id=1)]
+    for bad in (None, {}, {"dataset": "../x", "query": {}}, {"dataset": made.id, "query": "x"}, {"dataset": made.id, "query": {"size": []}}):
+        assert all(number in range(1, 31) for number in grid.fitting(workspace, bad))

@@ -172,3 +172,10 @@ def test_changes_are_listed_with_their_way_back(dataset):
 def test_findings_without_actions_have_no_buttons():
     shown = findings.findings([Problem("image_missing", "error", "<i>a</i>.png", {"name": "<i>a</i>.png"})], "en")
     assert "<button" not in shown and "&lt;i&gt;a" in shown and "<i>a" not in shown
+
+
+def test_what_the_import_met_is_shown_before_the_first_check(workspace, yolo_folder):
+    made = workspace.import_dataset(yolo_folder({"train": {"a": "0 0.5 0.5 0.5 0.5\nnonsense\n"}}, name="odd"), "odd")[0]
+    shown = parts.problems_html(made, None, [], "en")
+    assert "met no problems" not in shown and "Check now" in shown
+    assert "<details open><summary>What the import did" in shown and "train/labels/a.txt:2" in shown

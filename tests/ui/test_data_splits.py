@@ -4,6 +4,7 @@ import pytest
 
 from engine.datasets import editing, health
 from engine.datasets.splits import Item
+from engine.messages import LANGUAGES, text
 from engine.types import UserError
 from engine.workspace import Workspace
 from ui.pages.data import split_parts as parts
@@ -51,6 +52,23 @@ def test_a_pattern_that_is_none_is_said(dataset):
     assert "<i>" not in parts.trouble(UserError("group_pattern_bad", pattern="<i>", reason="<i>"), "en")
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_the_groups_are_is_named_and_never_taken_for_patients(language):
+    items = [Item(number, f"street/{number // 2}/x{number}.png", group=f"street/{number // 2}") for number in range(6)]
+    words = parts.group_words(items, "folder", language)
+    assert text("data.rule.folder", language) in words and "street/0" in words and "3" in words
+    for said in (words, text("problem.group_in_splits", language), *(text(f"data.rule.{rule}", language) for rule in page.RULES)):
+        assert not any(word in said.casefold() for word in ("patient", "患者", "病人"))
+
+
+def test_no_fault_is_found_in_a_pattern_that_nobody_has_typed_yet(dataset):
+    for nothing in ("", "  "):
+        shown = page.previewed(dataset, Plan(rule="pattern", pattern=nothing, shares=(70, 20, 10)), "en")
+        assert "Type the pattern" in shown and "alert" not in shown
+    with pytest.raises(UserError):
+        page.dealt(dataset, Plan(rule="pattern", pattern="", shares=(70, 20, 10)))
+
+
 def test_the_preview_tells_numbers_groups_and_how_many_would_move(dataset):
     shown = page.previewed(dataset, Plan((60.0, 40.0, 0.0), "pattern", r"patient(\d+)"), "en")
     for part in ("10 groups", "30", "20", "20 images would move", "cat", "dog"):
@@ -88,8 +106,8 @@ def test_classes_that_a_split_would_lack_are_named():
 
 def test_groups_are_told_in_words_so_that_a_wrong_rule_shows():
     items = [Item(1, "a", "<i>"), Item(2, "b", "<i>"), Item(3, "c", "z"), Item(4, "d")]
-    assert parts.group_words(items, "en") == "2 groups; the largest is <i> with 2 images."
-    assert parts.group_words([Item(1, "a")], "en").startswith("No groups")
+    assert parts.group_words(items, "folder", "en") == "By folder: 2 groups; the largest is <i> with 2 images."
+    assert parts.group_words([Item(1, "a")], "folder", "en").startswith("No groups")
 
 
 def test_a_large_set_waits_to_be_asked(dataset):

@@ -145,3 +145,10 @@ def test_a_set_without_any_label_still_shows_its_images(made):
     dataset = made([None, None], ("a",), "detect")
     drawn = page.plots_html(statistics(dataset), dataset.task, View(), "en")
     assert "64 × 48" in drawn and "Where objects lie" not in drawn
+
+
+@pytest.mark.parametrize(("sizes", "aspect"), [
+    ((), 1.0), (((640, 480, 5),), 4 / 3), (((100, 100, 1), (200, 100, 3), (300, 100, 1)), 2.0), (((100, 100, 2), (300, 100, 2)), 2.0),
+    (((10_000, 10, 4),), 4.0), (((10, 10_000, 4),), 0.4), (((5, 0, 1),), 4.0)])
+def test_the_usual_aspect_is_the_median_over_images_within_what_a_page_can_show(sizes, aspect):
+    assert page.usual_aspect(sizes) == pytest.approx(aspect)

@@ -11,7 +11,7 @@ EVIL = '<img src=x onerror="alert(1)">'
 
 
 @pytest.mark.parametrize("piece", [
-    html.card(EVIL, EVIL), html.empty_state(EVIL), html.chip(EVIL, "#112233"), html.stat(EVIL, EVIL, EVIL), html.progress(0.5, EVIL),
+    html.card(EVIL, EVIL), html.empty_state(EVIL), html.chip(EVIL, 3), html.stat(EVIL, EVIL, EVIL), html.progress(0.5, EVIL),
     html.share_bar([(EVIL, 1, "red")], EVIL), html.dot("good", EVIL), html.table([EVIL], [[EVIL]]), html.code(EVIL), html.sparkline([1, 2], EVIL),
     tag("p", EVIL, title=EVIL), html.join([EVIL]),
 ], ids=["card", "empty", "chip", "stat", "progress", "share", "dot", "table", "code", "sparkline", "tag", "join"])
@@ -66,3 +66,10 @@ def test_a_set_without_problems_is_well():
 def test_only_the_first_places_are_listed_and_the_rest_counted():
     shown = findings([Problem("not_an_image", "error", f"{i}.jpg") for i in range(500)], "en")
     assert "Show all 500" in shown and "and 300 more" in shown
+
+
+def test_the_swatch_of_the_thirteenth_class_has_the_colour_of_the_first_and_a_pattern():
+    first, later = html.swatch(0), html.swatch(12)
+    assert "#E69F00" in first and "#E69F00" in later
+    assert "lb-dash" not in first and "lb-dash-1" in later
+    assert len({html.swatch(number) for number in range(48)}) == 48

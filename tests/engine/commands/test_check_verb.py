@@ -2,7 +2,11 @@
 
 import json
 
+import pytest
+
 from engine.__main__ import main
+from engine.messages import LANGUAGES, catalogue, outline
+from engine.types import Problem
 
 
 def test_it_counts_and_names_the_problems(tmp_path, yolo_folder, capsys):
@@ -66,3 +70,12 @@ def test_progress_is_shown_on_a_terminal_only(yolo_folder, monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     assert main(["check", str(root), "--lang", "en"]) == 0
     assert "Opening images 1 of 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_further_problems_of_a_kind_are_named_in_words_and_not_by_a_code(language):
+    codes = [key.split(".")[1] for key in catalogue("en") if key.startswith("problem.") and key.count(".") == 1]
+    for code in codes:
+        said = Problem("problems_more", "warning", ".", {"kind": code, "count": 7}).message(language)
+        assert "7" in said and code not in said.split() and "{" not in said and "problem." not in said
+        assert len(outline(f"problem.{code}", language)) >= 4, code

@@ -26,7 +26,7 @@ PANELS = {"browse": browse, "health": health, "statistics": statistics, "splits"
 def build(app: App) -> None:
     with gr.Column(elem_classes=["lb-page", "lb-data"]):
         zone = importing.build(demo=app.demo, opened=not app.dataset.value)
-        status = gr.HTML("", elem_id="lb-data-status")
+        status = form("", elem_id="lb-data-status")
         header = form(static(_nothing_yet), elem_id="lb-data-header")
         exported = exporting.build()
         asked = _build_question()

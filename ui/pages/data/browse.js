@@ -74,6 +74,19 @@ const pick = (tile, range) => {
   anchor = idOf(tile);
   mark();
 };
+const pickAll = async (button) => {
+  const asked = set;
+  button.disabled = true;
+  try {
+    const ids = await server.fitting({dataset: asked, query: JSON.parse(grid().dataset.query)});
+    if (asked === set) ids.forEach((id) => picked.add(id));
+    mark();
+  } catch (error) {
+    console.warn('fitting', error);
+  } finally {
+    button.disabled = false;
+  }
+};
 const act = (action, value) => {
   trigger('act', {action, value, ids: [...picked]});
   picked.clear();
@@ -102,6 +115,7 @@ element.addEventListener('click', (event) => {
   }
   if ('clear' in button.dataset) { picked.clear(); mark(); }
   if ('reset' in button.dataset) trigger('reset', {});
+  if ('pickAll' in button.dataset) pickAll(button);
   if ('pickPage' in button.dataset) {
     const every = tiles().every((each) => picked.has(idOf(each)));
     tiles().forEach((each) => { if (every) picked.delete(idOf(each)); else picked.add(idOf(each)); });

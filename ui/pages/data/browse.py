@@ -16,6 +16,7 @@ from ui import html
 from ui.guard import guarded
 from ui.html import Html, join, tag
 from ui.i18n import label, language_of, plural, static, t
+from ui.pages.data import grid as grid_parts
 from ui.pages.data import viewer
 from ui.pages.data.grid import grid, pictures_for
 from ui.pages.data.panel import LOOSE, Panel, Room, ids_of, now, sent
@@ -42,7 +43,10 @@ def build(room: Room) -> Panel:
             def pictures(sent: Any) -> dict[str, str | None]:
                 return pictures_for(room.app.workspace, sent)
 
-            tiles = gr.HTML("", elem_id="lb-data-grid", js_on_load=GRID_JS.read_text(encoding="utf-8"), server_functions=[pictures])
+            def fitting(sent: Any) -> list[int]:
+                return grid_parts.fitting(room.app.workspace, sent)
+
+            tiles = gr.HTML("", elem_id="lb-data-grid", js_on_load=GRID_JS.read_text(encoding="utf-8"), server_functions=[pictures, fitting])
     page = gr.State(1)
     _wire_grid(room, filters, tiles, page)
     _wire_viewer(room, filters)

@@ -11,7 +11,6 @@ import gradio as gr
 from engine.datasets import editing
 from engine.datasets.editing import Edit
 from engine.datasets.store import Dataset
-from engine.overlay import color_of
 from engine.types import SPLITS, UserError
 from ui import html
 from ui.guard import guarded
@@ -125,7 +124,7 @@ def table_html(known: Sequence[Line], language: str, *, editable: bool = True, a
 
 
 def _row(line: Line, splits: Sequence[str], language: str, editable: bool, asked: bool) -> list[Any]:
-    swatch = tag("i", class_="lb-swatch", style=f"background:{color_of(line.id)}")
+    swatch = html.swatch(line.id)
     see = tag("button", t("data.show_class", language), type="button", class_="lb-button lb-quiet", data_send="show", data_class=line.id,
               disabled=not line.whole)
     numbers = [html.number(line.whole), *(_by_split(html.number(line.counts.get(split, 0))) for split in splits), see]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from engine.datasets.store import Dataset, Row
-from engine.overlay import color_of
 from engine.types import SPLITS, UNCERTAIN, Instances, Tags, UserError
 from engine.workspace import Workspace
 from ui import html
@@ -24,7 +24,7 @@ def grid(dataset: Dataset, query: Query, language: str, *, editable: bool = True
     """The page that fits `query`, which comes back with the number of the page that exists."""
     total = dataset.total(**query.filters)
     query = query.within(total)
-    rows = dataset.page(query.offset, query.per_page, sort=query.sort, **query.filters) if total else []
+    rows = dataset.page(query.offset, query.per_page, sort=query.sort, brief=True, **query.filters) if total else []
     if not rows:
         words = t("data.trash_empty" if query.trashed else "data.nothing_fits", language)
         button = tag("button", t("data.clear_filters", language), type="button", class_="lb-button", data_reset=True) if query.narrowed else ""
@@ -33,7 +33,7 @@ def grid(dataset: Dataset, query: Query, language: str, *, editable: bool = True
     classes, revision = dataset.classes, dataset.revision
     tiles = (_tile(row, query.offset + i, f"{revision}.{row.revision}", classes, language) for i, row in enumerate(rows))
     parts = [_bar(query, len(rows), total, language, editable), tag("div", *tiles, class_="lb-grid"), _pager(query, total, language)]
-    return tag("div", *parts, data_set=dataset.id), query
+    return tag("div", *parts, data_set=dataset.id, data_query=json.dumps(query.sent)), query
 
 
 def _bar(query: Query, shown: int, total: int, language: str, editable: bool) -> Html:
@@ -47,8 +47,11 @@ def _bar(query: Query, shown: int, total: int, language: str, editable: bool) ->
         parts.append(tag("span", count, *acts, _button("data.pick_none", language, data_clear=True), class_="lb-picked-bar", hidden=True,
                          data_when_picked=True))
         parts.append(_button("data.pick_page", language, data_pick_page=True, aria_pressed="false"))
+        if total > shown:
+            words = t("data.pick_fitting" if query.narrowed else "data.pick_all", language, n=html.number(total))
+            parts.append(tag("button", words, type="button", class_="lb-button", data_pick_all=True))
         if query.trashed:
-            sure = t("data.empty_trash_sure", language, n=html.number(total))
+            sure = plural("data.empty_trash_sure", total, language)
             parts.append(_button("data.empty_trash", language, data_act="empty", data_confirm=sure))
     return tag("div", *parts, class_="lb-grid-bar", role="toolbar", aria_label=t("data.actions", language))
 
@@ -105,12 +108,22 @@ def _tags(row: Row, classes: tuple[str, ...], language: str) -> Html:
     if not isinstance(row.labels, Tags):
         return Html("")
     there = [number for number, value in enumerate(row.labels.values.tolist()) if value >= UNCERTAIN and number < len(classes)]
-    chips = [html.chip(classes[number] + (" ?" if row.labels.values[number] == UNCERTAIN else ""), color_of(number)) for number in there[:MOST_TAGS]]
+    chips = [html.chip(classes[number] + (" ?" if row.labels.values[number] == UNCERTAIN else ""), number) for number in there[:MOST_TAGS]]
     if not there:
         chips.append(tag("span", t("data.no_class", language), class_="lb-chip lb-muted"))
     if len(there) > MOST_TAGS:
         chips.append(html.chip(f"+{len(there) - MOST_TAGS}"))
     return tag("span", *chips, class_="lb-chips lb-tile-tags")
+
+
+def fitting(workspace: Workspace, sent: Any) -> list[int]:
+    """The ids of all images that fit the filters of a grid."""
+    asked = sent.get("query") if isinstance(sent, dict) else None
+    try:
+        query = Query.of(**{name: asked.get(name) for name in Query().sent}) if isinstance(asked, dict) else Query()
+        return workspace.dataset(str(sent.get("dataset"))).ids(**query.filters) if asked is not None else []
+    except UserError:
+        return []
 
 
 def pictures_for(workspace: Workspace, sent: Any) -> dict[str, str | None]:

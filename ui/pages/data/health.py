@@ -75,7 +75,9 @@ def _wire_check(room: Room, controls: tuple[gr.Button, gr.Button, gr.HTML], size
             raise UserError("nothing_chosen")
 
         def job(report: Callable[..., None]) -> None:
-            proposals(dataset, health.examine(dataset, **options_of(side, most), progress=stops.begin(request, report)))
+            told = stops.begin(request, report)
+            proposals(dataset, health.examine(dataset, **options_of(side, most), reading=lambda *n: told(*n, t("data.reading_labels", language)),
+                                              progress=lambda *n: told(*n, t("data.checking", language))))
 
         work = Work(job, language, t("data.checking", language))
         for drawn in work:

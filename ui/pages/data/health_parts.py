@@ -103,16 +103,16 @@ def problems_html(dataset: Dataset, report: Report | None, mends: Sequence[Repai
     if parts.open:
         shown = html.card(t("data.problems", language), findings(parts.open, language, actions=actions, place=place))
     else:
-        words = t("data.healthy" if report is not None else "data.nothing_known", language)
+        words = t("data.healthy" if report is not None else "data.import_dealt_with" if parts.imported else "data.nothing_known", language)
         shown = tag("section", html.empty_state(words, "check"), class_="lb-card")
     aside = dict.fromkeys(kind_of(problem) for problem in parts.ignored)
     back = {code: _send("heed", code, language) for code in aside} if editable else {}
     return join([shown, _fold(plural("data.ignored_kinds", len(aside), language), findings(parts.ignored, language, actions=back, place=place)),
-                 _fold(t("data.import_did", language), findings(parts.imported, language, place=place))])
+                 _fold(t("data.import_did", language), findings(parts.imported, language, place=place), opened=report is None)])
 
 
-def _fold(title: str, content: Html) -> Html:
-    return tag("section", tag("details", tag("summary", title), content), class_="lb-card") if content else Html("")
+def _fold(title: str, content: Html, *, opened: bool = False) -> Html:
+    return tag("section", tag("details", tag("summary", title), content, open=opened), class_="lb-card") if content else Html("")
 
 
 def _send(what: str, code: str, language: str) -> Html:

@@ -9,23 +9,25 @@ from typing import Any
 
 import gradio as gr
 
-from engine.datasets import source
+from engine.datasets import looking, source
+from engine.datasets.convert import IMAGE_FAULTS
 from engine.datasets.formats import formats
 from engine.datasets.images import IMAGE_SUFFIXES, is_image
-from engine.types import UserError
+from engine.types import Problem, UserError
 from engine.workspace import Import, Workspace
 from ui import html
 from ui.findings import tally
 from ui.guard import guarded
 from ui.html import Html, tag
 from ui.i18n import label, language_of, plural, static, t
-from ui.pages.data.panel import QUIET, Room
+from ui.pages.data.panel import QUIET, Room, sent
 from ui.pages.data.stops import Stopped, Stops
 from ui.progress import Work
 from ui.selection import choose_dataset
 from ui.sources import ARCHIVES, chosen_source, stem_of
 
 LOOK_AHEAD_BYTES = 300 << 20
+MOST_FOLDERS, MOST_FILES = 2_000, 100_000  # looked at before Import is pressed
 ASK_FORMAT = frozenset(("several_formats", "no_format", "format_not_found"))
 
 
@@ -75,7 +77,7 @@ def wire(room: Room, zone: DropZone, status: gr.HTML) -> None:
     @guarded
     def see(file: list[str] | None, path: str, choice: str, request: gr.Request) -> tuple[Any, ...]:
         seen, ask = look(file, "" if app.demo else path, choice, language_of(request))
-        return seen, gr.Dropdown(visible=ask), suggested_name(file, path, language_of(request)), gr.Button(label("data.import")), ""
+        return seen, gr.Dropdown(visible=ask), suggested_name(file, path, language_of(request))
 
     @guarded
     def bring_in(file: list[str] | None, path: str, name: str, choice: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
@@ -100,18 +102,25 @@ def wire(room: Room, zone: DropZone, status: gr.HTML) -> None:
                None, "", "", nothing_seen(language))
 
     @guarded
+    def pressed(event: gr.EventData) -> gr.Tabs:
+        return gr.Tabs(selected="health") if sent(event).get("send") == "health" else gr.skip()
+
+    @guarded
     def end(request: gr.Request) -> gr.Button:
         stops.stop(request)
         return gr.Button(interactive=False)
 
     outputs = [status, zone.start, zone.stop, zone.format, app.dataset, zone.frame, zone.file, zone.path, zone.name, zone.seen]
     unchanged = (gr.skip(),) * (len(outputs) - 3)
-    zone.start.click(bring_in, zone.inputs, outputs, **{**QUIET, "concurrency_limit": 4}).failure(
+    looks = [event(see, [zone.file, zone.path, zone.format], [zone.seen, zone.format, zone.name], **QUIET)
+             for event in (zone.file.upload, zone.file.clear, zone.path.submit, zone.path.blur, zone.format.input)]
+    zone.start.click(bring_in, zone.inputs, outputs, **{**QUIET, "concurrency_limit": 4}, cancels=looks).failure(
         lambda: ("", gr.Button(interactive=True), gr.Button(visible=False)), None, outputs[:3], **QUIET)
     zone.stop.click(end, None, zone.stop, queue=False, **QUIET)
     app.dataset.input(lambda: "", None, status, queue=False, **QUIET)
-    for event in (zone.file.upload, zone.file.clear, zone.path.submit, zone.path.blur, zone.format.input):
-        event(see, [zone.file, zone.path, zone.format], [zone.seen, zone.format, zone.name, zone.start, status], **QUIET)
+    for edited in (zone.file.upload, zone.file.clear, zone.path.input, zone.format.input):  # another try, and not the same again
+        edited(lambda: (gr.Button(label("data.import")), ""), None, [zone.start, status], queue=False, **QUIET)
+    status.send(pressed, None, room.views, queue=False, **QUIET)
 
 
 def look(file: list[str] | None, path: str, choice: str, language: str) -> tuple[Html, bool]:
@@ -122,9 +131,11 @@ def look(file: list[str] | None, path: str, choice: str, language: str) -> tuple
         src = chosen_source(file, path)
         if src.is_file() and src.stat().st_size > LOOK_AHEAD_BYTES:
             return seen_html(t("data.seen_later", language, name=src.name)), False
-        with source.opened(src) as root:
+        with looking.bounded(folders=MOST_FOLDERS, files=MOST_FILES), source.opened(src) as root:
             found, evidence = source.recognise(root, choice or None)
     except UserError as error:
+        if error.key == "too_much_to_look_at":
+            return seen_html(t("data.seen_later", language, name=src.name)), False
         return failure(error, language), error.key in ASK_FORMAT
     return seen_html(t("data.seen", language, format=t(f"format.{found.name}", language), evidence=evidence), "good"), bool(choice)
 
@@ -144,15 +155,22 @@ def run(workspace: Workspace, src: Path, name: str, choice: str, report: Callabl
 
 
 def done(report: Import, language: str) -> Html:
-    """What came in, as what it was recognised, and where to see what is wrong."""
+    """What came in, as what it was recognised, how many images did not, and the way to what is wrong."""
     images = sum(row["images"] for row in report.splits.values())
-    words = t("data.imported", language, images=plural("data.n_images", images, language), format=t(f"format.{report.format}", language),
-              evidence=report.evidence)
-    notes = [t("data.renamed", language, wanted=report.renamed_from, name=report.name)] if report.renamed_from else []
-    notes += [f"{tally(report.problems, language)}: {t('data.see_health', language)}"] if report.problems else []
+    words = t("data.imported", language, images=plural("data.n_images", images, language), format=t(f"format.{report.format}", language))
+    missing = sum(left_out(problem) for problem in report.problems)
+    notes = [plural("data.import_left_out", missing, language)] if missing else []
+    notes += [t("data.renamed", language, wanted=report.renamed_from, name=report.name)] if report.renamed_from else []
+    found = tag("p", tally(report.problems, language), " ", tag("button", t("data.to_health", language), type="button", class_="lb-button lb-quiet",
+                                                              data_send="health"), class_="lb-muted") if report.problems else ""
     mark = tag("span", html.icon("check"), class_="lb-tone-good")
-    return tag("section", mark, tag("div", tag("b", words), *(tag("p", note, class_="lb-muted") for note in notes)),
+    return tag("section", mark, tag("div", tag("b", words), *(tag("p", note, class_="lb-muted") for note in notes), found),
                class_="lb-notice lb-notice-good", role="status")
+
+
+def left_out(problem: Problem) -> int:
+    """How many images a problem has cost."""
+    return int(problem.values["count"]) if problem.code == "images_missing_more" else int(problem.code in IMAGE_FAULTS)
 
 
 def failure(error: UserError, language: str) -> Html:

@@ -43,7 +43,7 @@ def large(row: Row, classes: tuple[str, ...], alt: str, *, bare: bool = False) -
 def strip(dataset: Dataset, count: int = 4) -> Html:
     """A few thumbnails of a set in a row, for its card; decoration, so without a text of its own."""
     pictures = []
-    for row in dataset.page(0, count):
+    for row in dataset.page(0, count, brief=True):
         try:
             pictures.append(image(_loaded(dataset.thumbnail(row.id, STRIP)), ""))
         except UNREADABLE:
@@ -57,8 +57,13 @@ def drawn(picture: np.ndarray, row: Row, classes: tuple[str, ...], *, names: boo
         return overlay.draw_mask(picture, row.labels, classes)
     if not isinstance(row.labels, Instances):
         return picture
-    labels = scaled(row.labels, picture.shape[1] / row.size[0], picture.shape[0] / row.size[1])
-    return overlay.draw(picture, labels, classes, scores=False, names=names)
+    height, width = picture.shape[:2]
+    if not names:  # lines half a pixel wide; where nothing is drawn, every pixel stays what it was
+        labels = scaled(row.labels, 2 * width / row.size[0], 2 * height / row.size[1])
+        twice = overlay.draw(picture.repeat(2, axis=0).repeat(2, axis=1), labels, classes, scores=False, names=False, pen=overlay.FINE)
+        return resize(twice, (width, height))
+    labels = scaled(row.labels, width / row.size[0], height / row.size[1])
+    return overlay.draw(picture, labels, classes, scores=False)
 
 
 def scaled(labels: Instances, x: float, y: float) -> Instances:

@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.datasets.faults import grouped
 from engine.datasets.store import Dataset
+from engine.messages import outline
 from ui.findings import MORE
 from ui.i18n import t
 from ui.pages.data.words import split_name
@@ -52,6 +53,11 @@ class Query:
                 "size": self.size if self.size in SIZES else None, "trashed": self.trashed}
 
     @property
+    def sent(self) -> dict[str, Any]:
+        """What a browser keeps of the filters and gives to `of` again."""
+        return {name: getattr(self, name) for name in ("search", "split", "class_id", "state", "problem", "group", "size", "trashed")}
+
+    @property
     def narrowed(self) -> bool:
         """Whether anything is filtered."""
         return any((self.search.strip(), self.split, self.class_id, self.state, self.problem, self.group, self.size, self.trashed))
@@ -88,12 +94,12 @@ def class_choices(dataset: Dataset | None, language: str) -> Choices:
 
 
 def problem_choices(dataset: Dataset | None, language: str) -> Choices:
-    """Every kind of problem that an image has, by the first message of its kind."""
+    """Every kind of problem that an image has, by what all of the kind have in common."""
     report = dataset.report() if dataset else None
     if report is None:
         return everything(language)
     firsts = [group[0] for group in grouped(each for each in report.problems if each.code != MORE)]
-    kinds = [(clipped(f"{t(f'severity.{first.severity}', language)}: {first.message(language)}"), first.code) for first in firsts]
+    kinds = [(clipped(f"{t(f'severity.{first.severity}', language)}: {outline(f'problem.{first.code}', language)}"), first.code) for first in firsts]
     return [*everything(language), (t("data.any_problem", language), "any"), *kinds]
 
 

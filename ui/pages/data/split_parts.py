@@ -8,7 +8,6 @@ from typing import Any
 
 from engine.datasets.splits import Item
 from engine.datasets.store import Dataset
-from engine.overlay import color_of
 from engine.types import SPLITS, UserError
 from ui import html
 from ui.html import Html, join, tag
@@ -48,7 +47,7 @@ def _table(classes: Sequence[str], after: Counts, language: str) -> Html:
         rows.append([t("data.groups", language), *_numbers([after[split]["groups"] for split in shown]), ""])
     for number, name in list(enumerate(classes))[:MOST_CLASSES]:
         counts = [after[split]["classes"].get(name, 0) for split in shown]
-        swatch = tag("i", class_="lb-swatch", style=f"background:{color_of(number)}")
+        swatch = html.swatch(number)
         rows.append([tag("span", swatch, " ", name), *_numbers(counts), _shares(counts, shown)])
     more = tag("p", t("findings.more", language, n=html.number(len(classes) - MOST_CLASSES)), class_="lb-muted lb-small")
     return join([html.table(head, rows, numeric=range(1, len(shown) + 2)), more if len(classes) > MOST_CLASSES else ""])
@@ -73,13 +72,13 @@ def lacking(classes: Sequence[str], counts: Counts) -> dict[str, list[str]]:
     return {split: names[:5] for split, names in found.items() if names}
 
 
-def group_words(items: Sequence[Item], language: str) -> str:
-    """How many groups there are and which is the largest, so that a wrong rule shows."""
+def group_words(items: Sequence[Item], rule: str, language: str) -> str:
+    """By what the images are grouped, how many groups that makes and which is the largest, so that a wrong rule shows."""
     sizes = Counter(item.group for item in items if item.group is not None)
     if not sizes:
         return t("data.no_groups", language)
     name, most = sizes.most_common(1)[0]
-    return t("data.group_words", language, n=html.number(len(sizes)), name=name, most=html.number(most))
+    return plural("data.group_words", len(sizes), language, by=t(f"data.rule.{rule}", language), name=name, most=html.number(most))
 
 
 def looked_at(dataset: Dataset) -> bool:
@@ -93,6 +92,12 @@ def waiting(dataset: Dataset, language: str) -> Html:
     button = tag("button", t("data.split_preview", language), type="button", class_="lb-button", data_send="preview")
     title = tag("h3", t("data.split_preview", language))
     return tag("section", title, _bar("data.split_now", counts, language), tag("p", button), class_="lb-card lb-stack")
+
+
+def pattern_wanted(dataset: Dataset, language: str) -> Html:
+    """As it is now, until somebody has typed what names have in common."""
+    return tag("section", tag("h3", t("data.split_preview", language)), _bar("data.split_now", dataset.counts(), language),
+               _plain(t("data.pattern_wanted", language)), class_="lb-card lb-stack")
 
 
 def trouble(error: UserError, language: str) -> Html:

@@ -169,12 +169,14 @@ def _wire(room: Room, fields: Sequence[Any], sliders: list[gr.Slider], apply: gr
 
 def previewed(dataset: Dataset, plan: Plan, language: str) -> Html:
     """What the plan would make of the set. Raises UserError."""
+    if plan.rule == "pattern" and not plan.pattern.strip():
+        return parts.pattern_wanted(dataset, language)
     items = plan.grouped(list(dataset.items()))
     chosen = plan.deal(items)
     before = splits.preview(items, {item.id: item.split or "train" for item in items}, dataset.classes)
     after = splits.preview(items, chosen, dataset.classes)
     moved = sum(chosen[item.id] != item.split for item in items)
-    groups = parts.group_words(items, language)
+    groups = parts.group_words(items, plan.rule, language)
     return parts.preview_html(dataset.classes, before, after, moved, groups, alike_known=parts.looked_at(dataset), language=language)
 
 

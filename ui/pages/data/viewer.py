@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from engine.datasets.store import Dataset, Row
-from engine.overlay import color_of
 from engine.types import IGNORE, SPLITS, UNCERTAIN, Instances, SemanticMask, Tags, UserError
 from ui import html
 from ui.html import Html, join, tag
@@ -122,7 +121,7 @@ def _objects(labels: Instances, classes: tuple[str, ...], language: str) -> list
 
 def _line(number: int, classes: tuple[str, ...], note: str, index: int | None = None) -> Html:
     name = classes[number] if number < len(classes) else "-" if number == IGNORE else f"#{number}"
-    swatch = tag("i", class_="lb-swatch", style=f"background:{color_of(number)}")
+    swatch = html.swatch(number)
     return tag("li", swatch, tag("span", name, class_="lb-cut"), tag("span", note, class_="lb-muted"), data_object=index,
                tabindex=0 if index is not None else None)
 

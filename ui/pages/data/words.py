@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from engine.datasets.editing import Edit
 from engine.datasets.standing import standing
 from engine.datasets.store import Dataset
-from engine.overlay import color_of
 from ui import html
 from ui.findings import tally, tone
 from ui.html import Html, tag
@@ -120,7 +119,7 @@ def split_name(split: str, language: str) -> str:
 
 def class_chips(dataset: Dataset, language: str) -> Html:
     names, counts = dataset.classes, class_counts(dataset)
-    chips = [html.chip(html.join([tag("span", name, class_="lb-cut"), tag("b", html.number(count))]), color_of(number))
+    chips = [html.chip(html.join([tag("span", name, class_="lb-cut"), tag("b", html.number(count))]), number)
              for number, (name, count) in enumerate(zip(names, counts, strict=True))][:MOST_CHIPS]
     if len(names) > MOST_CHIPS:
         more = t("data.all_classes", language, n=html.number(len(names)))
