@@ -13,12 +13,20 @@ def test_it_writes_a_data_set_and_says_so(tmp_path, capsys):
     assert "4 images" in printed.out and str(out) in printed.out and not printed.err
 
 
-@pytest.mark.parametrize(("language", "words"), [("en", "Choose: detect."), ("zh-CN", "请选择：detect。"), ("zh-TW", "請選擇：detect。")])
-@pytest.mark.parametrize("kind", ["instance", "semantic", "classify"])
+@pytest.mark.parametrize(("language", "words"), [("en", "Choose: detect, semantic, classify."), ("zh-CN", "请选择：detect, semantic, classify。"),
+                                                   ("zh-TW", "請選擇：detect, semantic, classify。")])
+@pytest.mark.parametrize("kind", ["instance", "pony"])
 def test_a_kind_of_a_later_version_is_told_in_one_line(tmp_path, capsys, kind, language, words):
     assert main(["sample", kind, str(tmp_path / "out"), "--lang", language]) == 2
     printed = capsys.readouterr()
     assert kind in printed.err and words in printed.err and printed.err.count("\n") == 1 and not printed.out
+
+
+@pytest.mark.parametrize(("kind", "name"), [("semantic", "gland"), ("classify", "exudates")])
+def test_the_other_kinds_are_written_with_the_names_of_their_classes(tmp_path, capsys, kind, name):
+    assert main(["sample", kind, str(tmp_path / "out"), "--images", "2", "--lang", "en"]) == 0
+    assert name in (tmp_path / "out" / "classes.txt").read_text(encoding="utf-8").split("\n")
+    assert "2 images" in capsys.readouterr().out
 
 
 def test_a_folder_with_something_in_it_is_refused(tmp_path, capsys):
