@@ -53,6 +53,12 @@ def log_bug(error: BaseException) -> Path:
     return Path(log.name)
 
 
+def hint(error: UserError) -> list[str]:
+    """The option that helps here; the error's own remedy speaks to pages, too."""
+    key = f"cli.hint.{error.key}"
+    return [messages.text(key, **error.values)] if key in messages.catalogue("en") else []
+
+
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -64,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
         chosen = build_parser().parse_args(arguments)
         return chosen.run(chosen)
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(error, *hint(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(messages.text("cli.interrupted"), file=sys.stderr)

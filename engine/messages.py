@@ -40,11 +40,19 @@ def spoken(key: str, language: str | None = None, **values: Any) -> str:
     return text(key, language, **{name: _spoken_value(name, value, language) for name, value in values.items()})
 
 
+def outline(key: str, language: str | None = None) -> str:
+    """The first sentence of a text without its values: what all problems of a kind have in common."""
+    sentence = re.split(r"(?<=[.!])\s|(?<=。)", text(key, language))[0]
+    return re.sub(r"\{[^{}]*\}", "…", sentence).rstrip(".。")
+
+
 def _spoken_value(name: str, value: Any, language: str | None) -> Any:
     if not isinstance(value, str):
         return value
     if name in SPLIT_VALUES:
         return _SPLIT.sub(lambda found: text(f"split.{found[1]}", language), value)
+    if name == "kind" and f"problem.{value}" in catalogue("en"):
+        return outline(f"problem.{value}", language)
     if name == "kind" and value[:1] in ("'", '"'):  # the first bytes of a file: they tell a person nothing
         return text("image_kind.unknown", language)
     return value

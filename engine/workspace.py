@@ -20,6 +20,7 @@ from engine.datasets.archive import Progress
 from engine.datasets.faults import writing
 from engine.datasets.formats import ImagePolicy
 from engine.datasets.import_steps import Report, Watch, copy, unpacked
+from engine.datasets.looking import bounded
 from engine.datasets.store import FILE, Dataset
 from engine.runs import ACTIVE, Run
 from engine.types import Problem, Reading, UserError
@@ -119,7 +120,7 @@ class Workspace:
             watch = Watch(progress, report, (scratch, stage))
             kept = self._keep(Path(file))
             problems: list[Problem] = []
-            with source.opened(unpacked(kept, scratch, problems, watch), scratch) as root:
+            with bounded(told=watch.looking), source.opened(unpacked(kept, scratch, problems, watch), scratch) as root:
                 chosen, evidence = source.recognise(root, source_format)
                 reading = chosen.read(root)
                 content = Reading(reading.classes, watch.reading(chain(problems, reading.items)), reading.task)
