@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import types
 import typing
 from dataclasses import dataclass, field
@@ -12,12 +13,17 @@ from typing import Any
 from engine.types import UserError
 
 AUTO = 0
+MASKS_AND_TAGS = ("semantic", "classify")
+LOSSES = ("auto", "dice_bce", "focal", "tversky", "focal_tversky", "lovasz", "jaccard", "cross_entropy", "bce", "asymmetric")
 
 
 def option(default: Any, *, low: float | None = None, high: float | None = None, choices: tuple[str, ...] = (),
-           advanced: bool = True, group: str = "plan") -> Any:
-    """A field with its bounds. Label and help stand in the catalogues as `option.<name>` and `option.<name>.help`."""
-    metadata = {"low": low, "high": high, "choices": choices, "advanced": advanced, "group": group}
+           advanced: bool = True, group: str = "plan", tasks: tuple[str, ...] = ()) -> Any:
+    """A field with its bounds. Label and help stand in the catalogues as `option.<name>` and `option.<name>.help`.
+
+    `tasks` are those that read it, () = all.
+    """
+    metadata = {"low": low, "high": high, "choices": choices, "advanced": advanced, "group": group, "tasks": tasks}
     if isinstance(default, dict):
         return field(default_factory=dict, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -27,12 +33,14 @@ def option(default: Any, *, low: float | None = None, high: float | None = None,
 class TrainConfig:
     """Settings of one run. 0 (or "auto") means: derived from the data, the model and the machine; see engine.recipe.
 
-    `epochs_plan` and `precision` are recorded by the run where they were measured, so that config.json repeats it.
+    `options` are those of the model (its architecture); see ModelSpec.options. `epochs_plan` and `precision` are recorded by the run where
+    they were measured, so that config.json repeats it.
     """
 
     data: str = option("", group="data")
     model: str = option("deimv2_atto", advanced=False, group="model")
-    task: str = option("detect", choices=("detect",), group="model")
+    task: str = option("detect", choices=("detect", "semantic", "classify"), group="model")
+    options: dict[str, Any] = option({}, group="model")
     weights: str = option("auto", advanced=False, group="model")
     epochs: int = option(AUTO, low=0, high=10_000, advanced=False)
     minutes: float = option(0.0, low=0, high=100_000, advanced=False)
@@ -44,10 +52,27 @@ class TrainConfig:
     warmup: float = option(0.05, low=0, high=0.5, group="optimiser")
     flat: float = option(0.5, low=0, high=1, group="optimiser")
     final_lr: float = option(0.1, low=0, high=1, group="optimiser")
-    clip: float = option(0.1, low=0, high=1000, group="optimiser")
+    schedule: str = option("auto", choices=("auto", "flat_cosine", "cosine", "plateau"), group="optimiser")
+    plateau_patience: int = option(10, low=1, high=1000, group="optimiser", tasks=MASKS_AND_TAGS)
+    plateau_factor: float = option(0.5, low=0.01, high=0.99, group="optimiser", tasks=MASKS_AND_TAGS)
+    stages: str = option("", group="optimiser", tasks=MASKS_AND_TAGS)
+    patience: int = option(-1, low=-1, high=10_000, group="optimiser")
+    clip: float = option(-1.0, low=-1, high=1000, group="optimiser")
     accumulate: int = option(1, low=1, high=256, group="optimiser")
     ema: float = option(0.0, low=0, high=0.99999, group="optimiser")
-    augment: str = option("standard", choices=("none", "flip", "standard"), group="data")
+    loss: str = option("auto", choices=LOSSES, group="loss", tasks=MASKS_AND_TAGS)
+    class_weights: str = option("none", choices=("none", "balanced"), group="loss", tasks=MASKS_AND_TAGS)
+    fp_weight: float = option(0.3, low=0, high=10, group="loss", tasks=("semantic",))
+    fn_weight: float = option(0.7, low=0, high=10, group="loss", tasks=("semantic",))
+    exponent: float = option(4 / 3, low=0.1, high=10, group="loss", tasks=("semantic",))
+    focal_gamma: float = option(2.0, low=0, high=10, group="loss", tasks=MASKS_AND_TAGS)
+    label_smoothing: float = option(0.0, low=0, high=0.5, group="loss", tasks=("classify",))
+    uncertain: str = option("ignore", choices=("ignore", "zeros", "ones", "soft"), group="loss", tasks=("classify",))
+    coarse_classes: str = option("", group="loss", tasks=("classify",))
+    coarse_weight: float = option(0.5, low=0, high=10, group="loss", tasks=("classify",))
+    augment: str = option("standard", choices=("none", "flip", "standard", "tutorial"), group="data")
+    resize: str = option("stretch", choices=("stretch", "crop"), group="data", tasks=("semantic",))
+    sampling: str = option("plain", choices=("plain", "balanced"), group="data", tasks=MASKS_AND_TAGS)
     plain_tail: float = option(0.15, low=0, high=1, group="data")
     valid_fraction: float = option(0.2, low=0.01, high=0.9, group="data")
     precision: str = option("auto", choices=("auto", "none", "bf16", "fp16"), group="machine")
@@ -62,6 +87,8 @@ class TrainConfig:
             object.__setattr__(self, each.name, coerce(each, getattr(self, each.name)))
         if self.epochs and self.minutes and not self.epochs_plan:
             raise UserError("epochs_and_minutes", epochs=self.epochs, minutes=self.minutes)
+        if (stages := stages_of(self.stages)) and (self.minutes or self.epochs not in (0, sum(stage.epochs for stage in stages))):
+            raise UserError("stages_and_length")
         if self.image_size % 32:
             raise UserError("image_size_multiple", value=self.image_size, low=max(32, self.image_size // 32 * 32),
                             high=max(64, self.image_size // 32 * 32 + 32))
@@ -82,6 +109,43 @@ class TrainConfig:
         return cls(**values)
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A part of a run with an image size of its own: `epochs` long, at the rate `lr` (0: that of the run)."""
+
+    image_size: int
+    epochs: int
+    lr: float = 0.0
+
+
+STAGE = re.compile(r"(\d+)\s*[x×]\s*(\d+)(?:\s*@\s*([0-9.eE+-]+))?")
+
+
+def stages_of(words: str) -> tuple[Stage, ...]:
+    """The stages that "224x10, 256x80, 384x20@1e-5" means; () when there are none. Raises UserError for anything else."""
+    found = []
+    for part in re.split(r"[,;，；]", words):
+        match = STAGE.fullmatch(part.strip())
+        if match is None and part.strip():
+            raise UserError("stages", value=words)
+        if match:
+            stage = Stage(int(match[1]), int(match[2]), _rate(match[3], words))
+            if stage.image_size % 32 or not 32 <= stage.image_size <= 2048 or not 1 <= stage.epochs <= 10_000:
+                raise UserError("stages", value=words)
+            found.append(stage)
+    return tuple(found)
+
+
+def _rate(written: str | None, words: str) -> float:
+    try:
+        rate = float(written or 0)
+    except ValueError as error:
+        raise UserError("stages", value=words) from error
+    if not 0 <= rate <= 1:
+        raise UserError("stages", value=words)
+    return rate
+
+
 def option_types() -> dict[str, type]:
     return {name: kind for name, kind in typing.get_type_hints(TrainConfig).items()}
 
@@ -90,7 +154,7 @@ def coerce(spec: dataclasses.Field[Any], value: Any) -> Any:
     """`value` as the field's type and inside its bounds; UserError naming value, bound and remedy otherwise."""
     kind = option_types()[spec.name]
     if isinstance(kind, types.GenericAlias) or typing.get_origin(kind) is dict:
-        return _epochs_by_epoch(value)
+        return _epochs_by_epoch(value) if spec.name == "epochs_plan" else _values_by_name(spec.name, value)
     if kind is str:
         value = str(value)
         if spec.metadata["choices"] and value not in spec.metadata["choices"]:
@@ -111,3 +175,10 @@ def _epochs_by_epoch(value: Any) -> dict[str, int]:
         return {str(int(epoch)): int(epochs) for epoch, epochs in dict(json.loads(value) if isinstance(value, str) else value).items()}
     except (TypeError, ValueError) as error:
         raise UserError("option_plan", value=value) from error
+
+
+def _values_by_name(name: str, value: Any) -> dict[str, Any]:
+    try:
+        return {str(key): each for key, each in dict(json.loads(value) if isinstance(value, str) else value).items()}
+    except (TypeError, ValueError) as error:
+        raise UserError("option_table", name=name, value=value) from error

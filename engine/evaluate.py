@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from engine.datasets.images import open_image, resize
-from engine.predict import Predictor, is_placeholder
+from engine.predict import Predictor
 from engine.tasks.loading import ImageCache
 from engine.types import Instances, Labels, Sample, UserError
 
@@ -19,28 +18,31 @@ Progress = Callable[[int, int], None]
 
 def evaluate(predictor: Predictor, samples: Sequence[Sample], *, split: str, batch: int = 4, threshold: float = 0.0,
              progress: Progress | None = None) -> dict[str, Any]:
-    """{"task","split","images","metrics","per_class"} of the INTERFACES contract. Raises UserError without labeled images."""
+    """{"task","split","images","metrics","per_class"} of the INTERFACES contract, and "curves". Raises UserError without labeled images."""
     labeled = predictor.task.trainable(samples)
     if not labeled:
         raise UserError("split_without_labels", split=split)
-    found = predict_samples(predictor, labeled, batch=batch, progress=progress)
-    if threshold:
-        found = [each.above(threshold) if isinstance(each, Instances) else each for each in found]
-    measured = predictor.task.measure(labeled, found, predictor.classes)
-    return {"task": predictor.task.name, "split": split, "images": len(labeled), "metrics": measured["metrics"], "per_class": measured["per_class"]}
+    meter = predictor.task.meter(predictor.classes, final=True)
+    for sample, found in predict_samples(predictor, labeled, batch=batch, progress=progress):
+        meter.add(sample, found.above(threshold) if threshold and isinstance(found, Instances) else found)
+    measured = meter.result()
+    kept: dict[str, Any] = {name: measured[name] for name in ("metrics", "per_class", "curves") if name in measured}
+    return {"task": predictor.task.name, "split": split, "images": len(labeled), **kept}
 
 
 def predict_samples(predictor: Predictor, samples: Sequence[Sample], *, batch: int = 4, squares: SquareCache | None = None,
-                    progress: Progress | None = None) -> list[Labels]:
-    """Labels for each sample, in order. Raises UserError naming a file that cannot be read."""
+                    progress: Progress | None = None) -> Iterator[tuple[Sample, Labels]]:
+    """Each sample with its labels, in order. Raises UserError naming a file that cannot be read."""
     squares = squares or SquareCache(predictor.preprocess.size)
-    found: list[Labels] = []
     for first in range(0, len(samples), batch):
         part = samples[first : first + batch]
-        found += predictor.infer(np.stack([squares(each.image) for each in part]), [each.size for each in part])
+        if predictor.slides:
+            found = predictor.batch([each.image for each in part])
+        else:
+            found = predictor.infer(np.stack([squares(each.image) for each in part]), [each.size for each in part])
+        yield from zip(part, found, strict=True)
         if progress:
-            progress(len(found), len(samples))
-    return found
+            progress(first + len(part), len(samples))
 
 
 class SquareCache:
@@ -69,23 +71,3 @@ class SquareCache:
         except (UserError, OSError):
             return False
         return True
-
-
-def align_classes(samples: Sequence[Sample], data_classes: Sequence[str], model_classes: Sequence[str]) -> list[Sample]:
-    """Samples with class ids of the model, matched by name; by position when the model has only numbers.
-
-    Raises UserError for a class that the model does not know.
-    """
-    if tuple(data_classes) == tuple(model_classes):
-        return list(samples)
-    unknown = [name for name in data_classes if name not in model_classes]
-    if unknown and len(data_classes) == len(model_classes) == len(unknown) and all(map(is_placeholder, model_classes)):
-        return list(samples)
-    if unknown:
-        raise UserError("classes_differ", data=", ".join(unknown), model=", ".join(model_classes))
-    mapping = np.array([list(model_classes).index(name) for name in data_classes])
-    return [each if each.labels is None else each.with_labels(_mapped(each.labels, mapping)) for each in samples]
-
-
-def _mapped(labels: Labels, mapping: np.ndarray) -> Labels:
-    return replace(labels, classes=mapping[labels.classes]) if isinstance(labels, Instances) and len(labels) else labels

@@ -11,7 +11,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from engine import text
-from engine.types import IGNORE, RLE, Instances, Polygons, SemanticMask
+from engine.types import IGNORE, NOTHING, RLE, Instances, Polygons, SemanticMask
 
 # Okabe & Ito (2008), then five that stay apart from them, and from each other, under simulated protan, deutan and tritan vision
 # (Machado et al. 2009) and that keep 3:1 against the near-black image well.
@@ -42,14 +42,17 @@ def dashed(class_id: int) -> bool:
 
 
 def draw(image: np.ndarray, labels: Instances, classes: Sequence[str], *, scores: bool = True, names: bool = True,
-         opacity: float = 0.35, highlight: int | None = None) -> np.ndarray:
-    """A new u8[H,W,3] RGB picture with boxes, shapes and, unless `names` is off, names. `highlight` is the index of the object that stands out."""
+         opacity: float = 0.35, highlight: int | None = None, pen: Pen | None = None) -> np.ndarray:
+    """A new u8[H,W,3] RGB picture with boxes, shapes and, unless `names` is off, names. `highlight` is the index of the object that stands out.
+
+    Without a `pen` lines suit the size of the picture.
+    """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"image is {image.dtype}{list(image.shape)}, wanted uint8[H, W, 3]")
     canvas = np.array(image, order="C")
     if not len(labels) or not canvas.size:
         return canvas
-    pen = Pen.for_image(canvas.shape[1], canvas.shape[0])
+    pen = pen or Pen.for_image(canvas.shape[1], canvas.shape[0])
     boxes = _inside_reach(labels.boxes)
     area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     order = [int(i) for i in np.argsort(-area, kind="stable") if i != highlight]
@@ -63,23 +66,33 @@ def draw(image: np.ndarray, labels: Instances, classes: Sequence[str], *, scores
     return canvas
 
 
-def draw_mask(image: np.ndarray, mask: SemanticMask, classes: Sequence[str], *, opacity: float = 0.45) -> np.ndarray:
-    """A new u8[H,W,3] RGB picture with the classes' areas tinted and edged. The mask may have another size than the picture.
+def draw_mask(image: np.ndarray, mask: SemanticMask, classes: Sequence[str], *, opacity: float = 0.45, edge: int = 1) -> np.ndarray:
+    """A new u8[H,W,3] RGB picture with the classes' areas tinted, and edged by lines of `edge` pixels. The mask may have another size.
 
     A class named "background" is what is left and stays clear; pixels that nobody may judge get gray stripes.
     """
     canvas = np.array(image, order="C")
     areas = [(class_id, area) for class_id, area in _areas(mask, canvas.shape[1], canvas.shape[0])
              if class_id == IGNORE or class_id >= len(classes) or classes[class_id].strip().casefold() != "background"]
-    edges = [cv2.morphologyEx(area.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) & area for _, area in areas]
+    edges = [_edge(area, class_id, edge) for class_id, area in areas]
     for class_id, area in areas:
         where = area & _stripes(canvas.shape) if class_id == IGNORE else area
         tint = np.array((128, 128, 128) if class_id == IGNORE else _rgb(class_id), np.float32)
         canvas[where] = (canvas[where] * (1 - opacity) + tint * opacity).round().astype(np.uint8)
-    for (class_id, _), edge in zip(areas, edges, strict=True):
+    for (class_id, _), rim in zip(areas, edges, strict=True):
         if class_id != IGNORE:
-            canvas[edge.astype(bool)] = _rgb(class_id)
+            canvas[rim.astype(bool)] = _rgb(class_id)
     return canvas
+
+
+def _edge(area: np.ndarray, class_id: int, width: int) -> np.ndarray:
+    """u8[H,W] of 0 and 1: the inner rim of a bool[H,W], with gaps where the class has dashes."""
+    if class_id == IGNORE or not dashed(class_id):
+        return cv2.morphologyEx(area.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((2 * width + 1,) * 2, np.uint8)) & area
+    edge = np.zeros(area.shape, np.uint8)
+    for contour in cv2.findContours(area.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[0]:
+        cv2.polylines(edge, list(_dashes(contour[:, 0], dash_of(class_id), 2 * width)), False, 1, 2 * width - 1)
+    return edge & area
 
 
 def _areas(mask: SemanticMask, width: int, height: int) -> list[tuple[int, np.ndarray]]:
@@ -90,7 +103,7 @@ def _areas(mask: SemanticMask, width: int, height: int) -> list[tuple[int, np.nd
     if mask.classes is None:
         return []
     values = cv2.resize(mask.classes, (width, height), interpolation=cv2.INTER_NEAREST)
-    return [(int(class_id), values == class_id) for class_id in np.flatnonzero(np.bincount(values.ravel()))]
+    return [(int(class_id), values == class_id) for class_id in np.flatnonzero(np.bincount(values.ravel())) if class_id != NOTHING]
 
 
 def _stripes(shape: tuple[int, ...]) -> np.ndarray:
@@ -115,6 +128,9 @@ class Pen:
 
     def bold(self) -> Pen:
         return Pen(self.width + 2, self.halo + 1, self.font)
+
+
+FINE = Pen(2, 1, 12)  # for small pictures, drawn at twice their size: the colour outweighs the line beside it, and both show
 
 
 # -- lines and fills ------------------------------------------------------------------------------------------------------------------
@@ -256,6 +272,11 @@ def _chip(name: str, class_id: int, score: str, font: int, room: int) -> np.ndar
             chip.flags.writeable = False
             return chip
     return None
+
+
+def tag_chip(name: str, class_id: int, score: str, font: int, room: int) -> np.ndarray | None:
+    """A chip for a tag of the whole image, u8[h,w,3]; None when there is no room."""
+    return _chip(name, class_id, score, font, room)
 
 
 def _labels(name: str, class_id: int) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,45 +10,72 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from engine import weights
 from engine.datasets.images import open_image, resize
 from engine.machine import choose_device
 from engine.models import ModelSpec, create, models
 from engine.tasks.loading import normalised
-from engine.tasks.task import Task, tasks
-from engine.types import Instances, Labels, UserError
+from engine.tasks.task import PLACEHOLDER, Slides, Task, tasks
+from engine.types import Labels, UserError
 
 Picture = str | Path | np.ndarray | Image.Image
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How pixels become the network's input: stretched to a square of `size`, RGB in 0..1, minus mean, over std."""
+    """How pixels become the network's input: RGB in 0..1, minus mean, over std, of a square of `size`.
+
+    `resize`: "stretch" shows the whole image in the square, "crop" a piece of it at its own resolution.
+    """
 
     size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    resize: str = "stretch"
 
     @classmethod
-    def of(cls, spec: ModelSpec, size: int) -> Preprocess:
-        return cls(size, spec.mean, spec.std)
+    def of(cls, spec: ModelSpec, size: int, resize: str = "stretch") -> Preprocess:
+        return cls(size, spec.mean, spec.std, resize)
 
     def as_dict(self) -> dict[str, Any]:
-        return {"resize": "stretch", "size": self.size, "mean": list(self.mean), "std": list(self.std)}
+        return {"resize": self.resize, "size": self.size, "mean": list(self.mean), "std": list(self.std)}
 
 
 class Predictor:
     """Calls give all candidates with their scores; `labels.above(threshold, only)` filters without another forward.
 
-    With `tta` each image is also seen mirrored, and both views are merged.
+    With `tta` each image is also seen mirrored and the like, and the views are merged. With `tiled` a window slides over images that are
+    larger than the network's input (masks only).
     """
 
     def __init__(self, network: nn.Module, *, name: str, task: Task, classes: Sequence[str], preprocess: Preprocess,
                  device: torch.device, threshold: float = 0.45, tta: bool = False) -> None:
         self.network, self.name, self.task, self.classes = network.eval(), name, task, tuple(classes)
         self.preprocess, self.device, self.threshold, self.tta = preprocess, device, threshold, tta
+        self.tiled = preprocess.resize == "crop"
+
+    @property
+    def slides(self) -> bool:
+        """Whether large images are seen piece by piece."""
+        return self.tiled and isinstance(self.task, Slides)
+
+    @property
+    def cut(self) -> float:
+        """The threshold that a prediction is shown with when nobody gives one."""
+        return 0.45 if self.task.name == "detect" else 0.0 if self.exclusive else self.threshold
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether classes exclude each other, so that the likeliest is the answer."""
+        return self.task.options.get("mode") == "multiclass"
+
+    def tag_thresholds(self, wanted: float | None) -> list[float]:
+        """Per class, from which probability on a tag counts as there: as wanted, else as found in validation."""
+        if wanted is not None or self.exclusive:
+            return [0.5 if wanted is None else wanted] * len(self.classes)
+        return list(self.task.thresholds.get("classes") or [0.5] * len(self.classes))
 
     def __call__(self, image: Picture) -> Labels:
         return self.batch([image])[0]
@@ -58,6 +84,8 @@ class Predictor:
     def batch(self, images: Sequence[Picture]) -> list[Labels]:
         """Labels of several images in one forward. Raises UserError naming a file that cannot be read."""
         pixels = [as_pixels(each) for each in images]
+        if self.slides and isinstance(self.task, Slides):
+            return [self.task.from_windows(self._forward_u8, each, self.preprocess.size, self.tta) for each in pixels]
         sizes = [(each.shape[1], each.shape[0]) for each in pixels]
         side = self.preprocess.size
         return self.infer(np.stack([resize(each, (side, side)) for each in pixels]), sizes)
@@ -65,13 +93,18 @@ class Predictor:
     @torch.inference_mode()
     def infer(self, squares: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[Labels]:
         """u8[B,S,S,3] already resized -> labels in pixels of the originals, whose (width, height) are given."""
+        pixels = self._normalised(squares)
+        if self.tta:
+            return self.task.from_views(self.network, pixels, sizes)
+        return self.task.decode(self.network(pixels), sizes)
+
+    def _normalised(self, squares: np.ndarray) -> Tensor:
         images = torch.from_numpy(np.ascontiguousarray(squares.transpose(0, 3, 1, 2))).to(self.device)
-        pixels = normalised(images, self.preprocess.mean, self.preprocess.std)
-        found = self.task.decode(self.network(pixels), sizes)
-        if not self.tta:
-            return found
-        mirrored = self.task.decode(self.network(pixels.flip(-1)), sizes)
-        return [self.task.merge(seen, self.task.mirror(other, size[0])) for seen, other, size in zip(found, mirrored, sizes, strict=True)]
+        return normalised(images, self.preprocess.mean, self.preprocess.std)
+
+    def _forward_u8(self, squares: np.ndarray) -> Tensor:
+        """u8[B,h,w,3] -> the network's outputs."""
+        return self.network(self._normalised(squares))
 
     def stream(self, files: Sequence[Path], batch: int = 4) -> Iterator[tuple[Path, tuple[int, int], Labels | UserError]]:
         """(file, size, labels) one by one; a file that can't be read gives its error and the rest goes on."""
@@ -106,30 +139,39 @@ def load(path: str | Path, model: str | None = None, *, classes: Sequence[str] |
         return _from_best(state, file, classes, target)
     if model is None:
         raise UserError("model_name_needed", path=str(path), known=", ".join(models.names()))
-    spec = models.get(model)
-    count = weights.class_count(state, spec, path) or len(classes or ())
+    return _from_checkpoint(state, file, models.get(model), classes, target)
+
+
+def _from_checkpoint(state: Any, file: Path, spec: ModelSpec, classes: Sequence[str] | None, device: torch.device) -> Predictor:
+    """A bare checkpoint of somebody else: what it was built with follows from its tensors."""
+    options = weights.options_of(state, spec, file)
+    count = options.pop("num_classes", 0) or len(classes or ())
     if not count:
-        raise UserError("weights_no_classes", path=str(path), model=model)
-    network = create(model, count)
-    coverage = weights.load_into(network, file)
-    if coverage.missing or coverage.reshaped:
-        raise UserError("weights_do_not_fit", path=str(path), model=model, missing=len(coverage.missing) + len(coverage.reshaped),
-                        first=(coverage.missing + coverage.reshaped)[0])
-    return Predictor(network.to(target), name=model, task=tasks.get(spec.task), classes=_names(classes, (), count),
-                     preprocess=Preprocess.of(spec, spec.image_size), device=target)
+        raise UserError("weights_no_classes", path=str(file), model=spec.name)
+    network = create(spec.name, count, **options)
+    _fill(network, spec.name, file)
+    return Predictor(network.to(device), name=spec.name, task=tasks.get(spec.task).bound({**options, "num_classes": count}),
+                     classes=_names(classes, (), count), preprocess=Preprocess.of(spec, spec.image_size), device=device)
 
 
 def _from_best(state: dict[str, Any], file: Path, classes: Sequence[str] | None, device: torch.device) -> Predictor:
     options = dict(state["options"])
     network = create(state["model_name"], options.pop("num_classes"), **options)
+    _fill(network, state["model_name"], file)
+    how, thresholds = state["preprocess"], state["thresholds"]
+    preprocess = Preprocess(int(how["size"]), tuple(how["mean"]), tuple(how["std"]), str(how.get("resize", "stretch")))
+    task = tasks.get(state["task"]).bound(state["options"], thresholds)
+    return Predictor(network.to(device), name=state["model_name"], task=task, preprocess=preprocess, device=device,
+                     classes=_names(classes, state["classes"], len(state["classes"])),
+                     threshold=float(thresholds.get("score", 0.45 if state["task"] == "detect" else 0.5)))
+
+
+def _fill(network: nn.Module, name: str, file: Path) -> None:
+    """Raises UserError unless every tensor of the network finds its values in the file."""
     coverage = weights.load_into(network, file)
     if coverage.missing or coverage.reshaped:
-        raise UserError("weights_do_not_fit", path=str(file), model=state["model_name"], missing=len(coverage.missing) + len(coverage.reshaped),
+        raise UserError("weights_do_not_fit", path=str(file), model=name, missing=len(coverage.missing) + len(coverage.reshaped),
                         first=(coverage.missing + coverage.reshaped)[0])
-    how = state["preprocess"]
-    preprocess = Preprocess(int(how["size"]), tuple(how["mean"]), tuple(how["std"]))
-    return Predictor(network.to(device), name=state["model_name"], task=tasks.get(state["task"]), preprocess=preprocess, device=device,
-                     classes=_names(classes, state["classes"], len(state["classes"])), threshold=float(state["thresholds"].get("score", 0.45)))
 
 
 def _names(wanted: Sequence[str] | None, stored: Sequence[str], count: int) -> tuple[str, ...]:
@@ -137,12 +179,7 @@ def _names(wanted: Sequence[str] | None, stored: Sequence[str], count: int) -> t
     names = [*(wanted or ()), *list(stored)[len(wanted or ()):]]
     if len(names) > count:
         raise UserError("too_many_class_names", given=len(names), wanted=count)
-    return tuple(names + [f"class {i}" for i in range(len(names), count)])
-
-
-def is_placeholder(name: str) -> bool:
-    """A name that stands where an official checkpoint has none."""
-    return re.fullmatch(r"class \d+", name) is not None
+    return tuple(names + [f"{PLACEHOLDER}{i}" for i in range(len(names), count)])
 
 
 def as_pixels(image: Picture) -> np.ndarray:
@@ -155,24 +192,6 @@ def as_pixels(image: Picture) -> np.ndarray:
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
         raise ValueError(f"an image array must be u8[H,W] or u8[H,W,3 or 4], not {pixels.dtype}{list(pixels.shape)}")
     return np.repeat(pixels[..., None], 3, 2) if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., :3])
-
-
-def as_json(model: str, task: str, classes: Sequence[str], images: Sequence[tuple[str, tuple[int, int], Labels]]) -> dict[str, Any]:
-    """The predictions.json of `predict`: boxes as [x, y, width, height] in pixels."""
-    return {"model": model, "task": task, "classes": list(classes),
-            "images": [{"file": file, "width": size[0], "height": size[1], **_entry(labels, classes)} for file, size, labels in images]}
-
-
-def _entry(labels: Labels, classes: Sequence[str]) -> dict[str, Any]:
-    if not isinstance(labels, Instances):
-        raise TypeError(f"no JSON form for {type(labels).__name__} yet")
-    corners = labels.boxes.astype(float).round(2)
-    scores = labels.scores if labels.scores is not None else np.ones(len(labels))
-    return {"instances": [
-        {"class": classes[c], "class_id": int(c), "score": round(float(s), 4),
-         "box": [float(b[0]), float(b[1]), round(float(b[2] - b[0]), 2), round(float(b[3] - b[1]), 2)]}
-        for b, c, s in zip(corners, labels.classes, scores, strict=True)
-    ]}
 
 
 def _opened(file: Path) -> np.ndarray | UserError:

@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine import messages
-from engine.config import TrainConfig
+from engine.config import MASKS_AND_TAGS, TrainConfig, stages_of
 from engine.models import ModelSpec
 
-CPU_IMAGE_SIZE = 320
 CPU_BATCH = 4
 CPU_MINUTES = 10.0
 WARMUP_CEILING = 2000
 EMA_CEILING = 0.9999
 MATCHER_CHANGE = 0.9
 SCRATCH_RATIO = 1.25
+PATIENCE = 20
+OPEN: dict[str, Any] = {"weight_decay": -1, "clip": -1, "patience": -1, "schedule": "auto"}  # where 0 is a value of its own
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,17 @@ def suggest(config: TrainConfig, spec: ModelSpec, data: DataFacts, machine: Mach
 
     def settle(name: str, value: Any, reason: str, **values: Any) -> None:
         nonlocal config
-        open_value = -1 if name == "weight_decay" else 0
-        if getattr(config, name) == open_value:
+        if getattr(config, name) == OPEN.get(name, 0):
             config = config.replace(**{name: value})
             found.append(Derived(name, value, reason, values))
 
     on_cpu = machine.device == "cpu"
-    small = on_cpu and spec.image_size > CPU_IMAGE_SIZE
-    settle("image_size", CPU_IMAGE_SIZE if small else spec.image_size, "image_size_cpu" if small else "image_size_model", size=spec.image_size)
+    stages = stages_of(config.stages)
+    if stages:
+        settle("image_size", stages[-1].image_size, "image_size_stages", stages=config.stages)
+        settle("epochs", sum(stage.epochs for stage in stages), "epochs_stages", stages=config.stages)
+    small = on_cpu and spec.image_size > spec.cpu_image_size
+    settle("image_size", spec.cpu_image_size if small else spec.image_size, "image_size_cpu" if small else "image_size_model", size=spec.image_size)
     settle("batch", _batch(config, spec, data, machine), "batch_cpu" if on_cpu else "batch_memory",
            images=data.train_images, memory=round(machine.memory))
     if not config.epochs and not config.minutes:
@@ -84,23 +88,29 @@ def suggest(config: TrainConfig, spec: ModelSpec, data: DataFacts, machine: Mach
             settle("minutes", CPU_MINUTES, "minutes_cpu")
         else:
             settle("epochs", _epochs(config, data, pretrained), "epochs_steps", images=data.train_images, batch=config.batch)
-    settle("lr", _learning_rate(config, spec, pretrained), "lr_batch" if pretrained else "lr_scratch",
+    from_scratch = "lr_scratch_model" if spec.scratch_learning_rate else "lr_scratch"
+    settle("lr", _learning_rate(config, spec, pretrained), "lr_batch" if pretrained else from_scratch,
            ratio=SCRATCH_RATIO, published=spec.learning_rate, reference=spec.reference_batch, batch=config.batch * config.accumulate)
     ratio = spec.backbone_lr_ratio if pretrained else 1.0
     settle("backbone_lr", _round(config.lr * ratio), "backbone_lr" if pretrained else "backbone_lr_scratch", ratio=ratio)
     settle("weight_decay", spec.weight_decay, "weight_decay_model")
+    settle("clip", spec.clip, "clip_model")
+    settle("schedule", spec.schedule, "schedule_model")
+    settle("patience", PATIENCE if spec.task in MASKS_AND_TAGS and config.epochs else 0, "patience_task")
     return Plan(config, tuple(found))
 
 
 def schedule_facts(config: TrainConfig, total_steps: int, epochs: int) -> tuple[Derived, ...]:
     """What follows from the length of the run: shown as information, each with its reason."""
     warmup = warmup_steps(config, total_steps)
+    flat = (Derived("flat_until", max(1, round(epochs * config.flat)), "flat_until", {"percent": round(100 * config.flat)}),)
+    matcher = (Derived("matcher_change", max(1, math.ceil(epochs * MATCHER_CHANGE)), "matcher_change", {"percent": round(100 * MATCHER_CHANGE)}),)
     return (
         Derived("total_steps", total_steps, "total_steps", {"epochs": epochs}),
         Derived("warmup_steps", warmup, "warmup_steps", {"percent": round(100 * config.warmup), "ceiling": WARMUP_CEILING}),
-        Derived("flat_until", max(1, round(epochs * config.flat)), "flat_until", {"percent": round(100 * config.flat)}),
+        *(flat if config.schedule in ("auto", "flat_cosine") else ()),
         Derived("plain_from", plain_from(config, epochs), "plain_from", {"percent": round(100 * config.plain_tail)}),
-        Derived("matcher_change", max(1, math.ceil(epochs * MATCHER_CHANGE)), "matcher_change", {"percent": round(100 * MATCHER_CHANGE)}),
+        *(matcher if config.task == "detect" else ()),
         Derived("ema", round(ema_decay(config, total_steps), 5), "ema_steps", {"steps": total_steps}),
     )
 
@@ -141,7 +151,7 @@ def _learning_rate(config: TrainConfig, spec: ModelSpec, pretrained: bool) -> fl
     Measured on 205 images, 16 epochs, Atto: AP50 .54 at rate 1e-3, .78 at 2e-3, .75 at 4e-3 (batch 8); .80 at 2e-3, .82 at 3e-3 (batch 4).
     """
     if not pretrained:
-        return _round(SCRATCH_RATIO * spec.learning_rate)
+        return spec.scratch_learning_rate or _round(SCRATCH_RATIO * spec.learning_rate)
     return _round(spec.learning_rate * min(1.0, math.sqrt(config.batch * config.accumulate / spec.reference_batch)))
 
 

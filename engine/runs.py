@@ -110,6 +110,18 @@ class Run:
     def write_config(self, config: TrainConfig) -> None:
         write_json(self.folder / "config.json", config.as_dict())
 
+    def write_validation(self, found: dict[str, Any]) -> None:
+        """What the best epoch's validation found: metrics, per class, and curves where there are any."""
+        write_json(self.folder / "validation.json", found)
+
+    def validation(self) -> dict[str, Any]:
+        """What `write_validation` wrote; {} when there is nothing, or nothing that can be read."""
+        try:
+            found = json.loads((self.folder / "validation.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
     def append_metrics(self, row: dict[str, Any]) -> None:
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
@@ -174,7 +186,9 @@ def command_line(config: TrainConfig, folder: Path) -> str:
             continue
         if name in flags:
             parts.append(f"--{name.replace('_', '-')} {_quoted(str(value))}")
-        elif name != "epochs_plan":
+        elif name == "options":
+            parts += [f"--set {each}={_quoted(str(chosen))}" for each, chosen in value.items()]
+        elif name not in ("epochs_plan", "task"):
             parts.append(f"--set {name}={_quoted(str(value))}")
     return " ".join(parts)
 

@@ -8,7 +8,7 @@ import os
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,12 @@ from accelerate.state import AcceleratorState, GradientState
 from torch import Tensor, nn
 
 from engine import __version__, checkpoint, schedule, weights
-from engine.config import TrainConfig
-from engine.datasets.collection import load, with_valid
+from engine.config import Stage, TrainConfig, stages_of
+from engine.datasets.collection import load, shown, with_valid
 from engine.ema import Ema
 from engine.evaluate import SquareCache, predict_samples
 from engine.machine import choose_device, detect
-from engine.models import create, models
+from engine.models import checked_options, create, models
 from engine.models.network import Network
 from engine.predict import Predictor, Preprocess
 from engine.recipe import DataFacts, Machine, ema_decay, plain_from, suggest
@@ -33,6 +33,7 @@ from engine.tasks.task import Task, tasks
 from engine.types import Instances, Labels, Problem, Sample, UserError
 
 UNREADABLE_LIMIT = 0.05
+PREVIEWS = 4
 
 
 class Loss(nn.Module):
@@ -48,17 +49,19 @@ class Loss(nn.Module):
 
 @dataclass
 class Data:
-    """Labeled images of a run, by role."""
+    """Labeled images of a run, by role. `options` of the model follow from them, for the `reasons` given."""
 
     classes: tuple[str, ...]
     train: list[Sample]
     valid: list[Sample]
     problems: list[Problem]
+    options: dict[str, Any] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
 
     def untaught(self) -> list[str]:
-        """Classes of validation objects of which no training image holds one."""
-        taught, asked = ({int(c) for each in part for c in getattr(each.labels, "classes", ())} for part in (self.train, self.valid))
-        return [self.classes[c] for c in sorted(asked - taught)]
+        """Classes of validation images that no training image shows."""
+        taught, asked = ({c for each in part for c in shown(each.labels, len(self.classes))} for part in (self.train, self.valid))
+        return [self.classes[c] for c in sorted(asked - taught) if c < len(self.classes)]
 
 
 def open_data(config: TrainConfig, task: Task, scratch: Path) -> Data:
@@ -67,9 +70,10 @@ def open_data(config: TrainConfig, task: Task, scratch: Path) -> Data:
     train, valid = task.trainable(collection.split("train")), task.trainable(collection.split("valid"))
     if not train:
         raise UserError("no_training_images", path=config.data)
-    if not collection.classes or not any(isinstance(each.labels, Instances) and len(each.labels) for each in train):
+    if not collection.classes or not any(map(task.teaches, train)):
         raise UserError("no_training_objects", path=config.data, images=len(train))
-    return Data(collection.classes, train, valid, list(collection.problems))
+    fitted = task.fit(collection.classes, train + valid, config)
+    return Data(fitted.classes, fitted.samples[: len(train)], fitted.samples[len(train):], list(collection.problems), fitted.options, fitted.reasons)
 
 
 def facts_of(data: Data) -> DataFacts:
@@ -85,33 +89,52 @@ class Session:
 
     def __init__(self, config: TrainConfig, scratch: Path, source: Path | None) -> None:
         self.device = torch.device(choose_device(config.device))
-        self.spec, self.task = models.get(config.model), tasks.get(models.get(config.model).task)
-        self.data = open_data(config, self.task, scratch)
-        machine = Machine(self.device.type, detect().accelerator_memory)
-        plan = suggest(config, self.spec, facts_of(self.data), machine, pretrained=source is not None)
-        self.config, self.derived = plan.config.replace(task=self.task.name), plan.derived
-        use_threads(self.config, self.device)
-        seed_everything(self.config.seed)
-        network = create(self.config.model, len(self.data.classes))
+        self.spec = models.get(config.model)
+        task = tasks.get(self.spec.task)
+        self.data = open_data(config, task, scratch)
+        self.options = checked_options(self.spec, {**self.data.options, **config.options})
+        self.task = task.bound({**self.options, "num_classes": len(self.data.classes)})
+        seed_everything(config.seed)
+        network = create(config.model, len(self.data.classes), **self.options)
         self.coverage = weights.load_into(network, source) if source else None
+        machine = Machine(self.device.type, detect().accelerator_memory)
+        plan = suggest(config.replace(task=self.task.name), self.spec, facts_of(self.data), machine, pretrained=self.coverage is not None)
+        self.config, self.derived = plan.config.replace(options=self.options), plan.derived
+        use_threads(self.config, self.device)
+        network.configure(self.config, self.task.balance(self.data.classes, self.data.train, self.config))
         self.network = network.to(self.device, memory_format=torch.channels_last)
         self.step, self.epoch, self.batch, self.elapsed = 0, 1, 0, 0.0
         self.best: dict[str, Any] = {}
         self.terms: list[dict[str, float]] = []
         self.bad = 0
+        self.stages, self.plateau = stages_of(self.config.stages), schedule.Plateau()
         self.epochs = max(1, self.config.epochs)
         self.unreadable: set[str] = set()
         self._open_loaders()
 
+    @property
+    def stage(self) -> Stage:
+        """The stage of the epoch in progress: the whole run when it has none."""
+        for stage, first in zip(self.stages, self._firsts(), strict=True):
+            if self.epoch < first + stage.epochs:
+                return stage
+        return self.stages[-1] if self.stages else Stage(self.config.image_size, self.epochs)
+
+    def _firsts(self) -> list[int]:
+        """The first epoch of each stage."""
+        return [1 + sum(each.epochs for each in self.stages[:i]) for i in range(len(self.stages))]
+
     def _open_loaders(self) -> None:
-        config = self.config
-        images = TrainingImages(self.data.train, config.image_size, self._encode, config.seed)
-        self.batches = EpochBatches(len(images), config.batch, config.seed)
+        config, self.side = self.config, self.stage.image_size
+        self._encoding = config.replace(image_size=self.side)
+        images = TrainingImages(self.data.train, self.side, self._encode, config.seed, whole=config.resize == "crop")
+        shares = self.task.weights(self.data.train) if config.sampling == "balanced" else None
+        self.batches = EpochBatches(len(images), config.batch, config.seed, shares)
         self.loader = training_loader(images, self.batches, worker_count(config, self.device), self.device)
-        self.squares = SquareCache(config.image_size)
+        self.squares = SquareCache(self.side)
 
     def _encode(self, sample: Sample, image: np.ndarray, seed: int, strong: bool) -> tuple[np.ndarray, dict[str, Tensor]]:
-        return self.task.encode(self.config, sample, image, seed, strong)
+        return self.task.encode(self._encoding, sample, image, seed, strong)
 
     def prepare(self, precision: str) -> None:
         """Settle the precision and build what depends on it: accelerator, optimiser, average."""
@@ -141,6 +164,8 @@ class Session:
             self.ema.set_decay(ema_decay(self.config, self.total_steps))
 
     def start_epoch(self) -> None:
+        if self.stage.image_size != self.side:
+            self._open_loaders()
         self.network.set_progress((self.epoch - 1) / self.epochs)
         self.network.train()
         self.batches.epoch, self.batches.start = self.epoch, self.batch
@@ -162,8 +187,17 @@ class Session:
         if not self.bad:
             self.terms.append(terms)
 
+    def _rate(self) -> float:
+        """Multiplier of the base rates now. Each stage runs through the schedule of its own."""
+        stage, first = self.stage, 0
+        if self.stages:
+            first = max(each for each in self._firsts() if each <= self.epoch) - 1
+        total = stage.epochs * self.steps_per_epoch
+        curve = schedule.factor(self.config, self.step - first * self.steps_per_epoch, total_steps=total, epochs=stage.epochs)
+        return curve * self.plateau.scale * (stage.lr / self.config.lr if stage.lr else 1.0)
+
     def _backward(self, batch: Batch) -> dict[str, float]:
-        rate = schedule.factor(self.config, self.step, total_steps=self.total_steps, epochs=self.epochs)
+        rate = self._rate()
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * rate
         images = normalised(batch.images, self.spec.mean, self.spec.std).contiguous(memory_format=torch.channels_last)
@@ -197,7 +231,7 @@ class Session:
     def predictor(self) -> Predictor:
         """The averaged weights in fp32, so that `evaluate` finds the same figures again."""
         return Predictor(self.ema.network, name=self.config.model, task=self.task, classes=self.data.classes, device=self.device,
-                         preprocess=Preprocess.of(self.spec, self.config.image_size))
+                         preprocess=Preprocess.of(self.spec, self.side, self.config.resize))
 
     def drop_unreadable_valid(self) -> list[str]:
         """Takes validation images that vanished or broke after the import out of the measurement; returns their names."""
@@ -209,9 +243,29 @@ class Session:
         return gone
 
     def validate(self) -> tuple[dict[str, Any], list[tuple[Sample, Labels]]]:
-        """Metrics and predictions of the averaged weights on the validation images."""
-        found = predict_samples(self.predictor(), self.data.valid, batch=max(4, self.config.batch), squares=self.squares)
-        return self.task.measure(self.data.valid, found, self.data.classes), list(zip(self.data.valid, found, strict=True))
+        """Metrics of the averaged weights on the validation images, and what was found in the first few."""
+        meter = self.task.meter(self.data.classes)
+        first: list[tuple[Sample, Labels]] = []
+        for sample, found in predict_samples(self.predictor(), self.data.valid, batch=max(4, self.config.batch), squares=self.squares):
+            meter.add(sample, found)
+            if len(first) < PREVIEWS:
+                first.append((sample, found))
+        return meter.result(), first
+
+    def judge(self, metrics: dict[str, Any]) -> tuple[bool, bool]:
+        """After a validation: is it the best so far, and was the rate lowered?"""
+        rank = self.task.rank(metrics)
+        better = not self.best or rank >= self.best["score"]
+        if better:
+            improved = not self.best or rank > self.best["score"]
+            since = self.epoch if improved else self.best["since"]
+            self.best = {"score": rank, "epoch": self.epoch, "since": since, "metrics": metrics}
+        return better, self.config.schedule == "plateau" and self.plateau.judge(self.config, rank[0])
+
+    def stale(self) -> bool:
+        """No improvement for as long as the run may wait. Stages before the last are not cut short."""
+        waited = self.epoch - max([int(self.best.get("since", self.epoch)), *self._firsts()[-1:]])
+        return bool(self.config.patience and self.best and self.epoch >= max([1, *self._firsts()]) and waited >= self.config.patience)
 
     def save_last(self, file: Path) -> None:
         scaler = self.accelerator.scaler
@@ -219,6 +273,7 @@ class Session:
             "version": __version__, "model": self.network.state_dict(), "ema": self.ema.network.state_dict(), "ema_updates": self.ema.updates,
             "optimizer": self.optimizer.state_dict(), "scaler": scaler.state_dict() if scaler else None, "random": checkpoint.random_state(),
             "step": self.step, "epoch": self.epoch, "batch": self.batch, "epochs": self.epochs, "elapsed": self.elapsed, "best": self.best,
+            "plateau": [self.plateau.best, self.plateau.waited, self.plateau.scale],
             "terms": self.terms, "classes": list(self.data.classes), "config": self.config.as_dict(),
         }, file)
 
@@ -238,15 +293,16 @@ class Session:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.epoch, self.batch = state["step"], state["epoch"], state["batch"]
         self.elapsed, self.best, self.terms = state["elapsed"], state["best"], state["terms"]
+        self.plateau = schedule.Plateau(*state.get("plateau", ()))
         self.set_epochs(state["epochs"])
         checkpoint.restore_random_state(state["random"])
 
-    def save_best(self, file: Path, metrics: dict[str, Any], thresholds: dict[str, float]) -> None:
+    def save_best(self, file: Path, metrics: dict[str, Any], thresholds: dict[str, Any]) -> None:
         """Self-describing: loads with weights_only=True and needs nothing else."""
         checkpoint.save({
             "model": {name: value.cpu() for name, value in self.ema.network.state_dict().items()}, "model_name": self.config.model,
-            "options": {"num_classes": len(self.data.classes)}, "task": self.task.name, "classes": list(self.data.classes),
-            "preprocess": Preprocess.of(self.spec, self.config.image_size).as_dict(), "thresholds": thresholds, "metrics": metrics,
+            "options": {"num_classes": len(self.data.classes), **self.options}, "task": self.task.name, "classes": list(self.data.classes),
+            "preprocess": Preprocess.of(self.spec, self.side, self.config.resize).as_dict(), "thresholds": thresholds, "metrics": metrics,
             "config": self.config.as_dict(), "version": __version__,
         }, file)
 

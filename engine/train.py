@@ -13,12 +13,11 @@ from typing import Any
 from engine import weights
 from engine.config import TrainConfig
 from engine.models import models
-from engine.recipe import schedule_facts
+from engine.recipe import Derived, schedule_facts
 from engine.session import Session
-from engine.types import Instances, UserError
+from engine.types import UserError
 
 ROWS_PER_EPOCH = 10
-PREVIEWS = 4
 NON_FINITE_LIMIT = 5
 REPLAN_TOLERANCE = 0.04
 
@@ -62,8 +61,11 @@ def train(config: TrainConfig, folder: Path | None = None, *, stop: Callable[[],
                 yield Event("stopped", session.step, session.epoch)
                 return
             yield from _validate(session, folder)
+            if session.stale() and session.epoch < session.epochs:
+                yield Event("note", session.step, session.epoch, {"key": "early_stop", "epoch": session.epoch, "waited": session.config.patience})
+                clock.end_after()
             session.epoch, session.batch = session.epoch + 1, 0
-            if clock.replan():
+            if clock.replan() or clock.ended:
                 yield Event("recorded", session.step, session.epoch - 1, {"config": session.config})
                 yield Event("plan", session.step, session.epoch - 1, _plan(session))
             session.save_last(folder / "last.pt")
@@ -83,6 +85,7 @@ class Clock:
     def __init__(self, session: Session, *, replay: bool) -> None:
         self.session, self.replay = session, replay
         self.limit = session.config.minutes * 60
+        self.ended = False
         self.mark = time.monotonic()
         if replay:
             session.set_epochs(session.config.epochs_plan.get("0", session.epochs))
@@ -104,7 +107,7 @@ class Clock:
         before = session.epochs
         if self.replay:
             session.set_epochs(session.config.epochs_plan.get(str(session.epoch - 1), session.epochs))
-        elif self.limit:
+        elif self.limit and not self.ended:
             per_epoch = session.elapsed / (session.epoch - 1)
             epochs = max(session.epoch - 1, session.epoch - 1 + math.floor((self.limit - session.elapsed) / per_epoch))
             late = session.epochs > epochs and session.epoch > session.epochs - 3
@@ -120,10 +123,17 @@ class Clock:
         """The epoch in progress becomes the last one."""
         self._record(self.session.epoch)
 
-    def _record(self, epochs: int) -> None:
+    def end_after(self) -> None:
+        """The epoch that is complete was the last one."""
+        self.ended = True
+        self._record(self.session.epoch, self.session.epoch)
+
+    def _record(self, epochs: int, decided_after: int | None = None) -> None:
+        """The run has this many epochs, as was seen after the given one (the one before the epoch in progress)."""
         session = self.session
         session.set_epochs(epochs)
-        chosen = {**session.config.epochs_plan, str(session.epoch - 1): session.epochs}
+        key = session.epoch - 1 if decided_after is None else decided_after
+        chosen = {**session.config.epochs_plan, str(key): session.epochs}
         session.config = session.config.replace(epochs_plan=chosen)
 
     def eta(self) -> float | None:
@@ -147,10 +157,12 @@ def _opening(session: Session, source: Path | None, resumed: bool) -> Iterator[E
                                     "missing": len(found.missing)})
     if not data.valid:
         yield Event("note", values={"key": "no_validation"})
-    elif not any(isinstance(each.labels, Instances) and len(each.labels) for each in data.valid):
+    elif not any(map(session.task.teaches, data.valid)):
         yield Event("note", values={"key": "no_validation_objects"})
     if untaught := data.untaught():
         yield Event("note", values={"key": "classes_not_in_train", "classes": ", ".join(untaught)})
+    for name, reason in data.reasons.items():
+        yield Event("note", values={"derived": Derived(name, data.options[name], reason)})
     for derived in session.derived:
         yield Event("note", values={"derived": derived})
 
@@ -197,7 +209,7 @@ def _epoch(session: Session, clock: Clock, stop: Callable[[], bool]) -> Generato
 def _validate(session: Session, folder: Path) -> Iterator[Event]:
     """Measure the averaged weights; keep them when they are the best so far. Without validation images the last are the best."""
     if not session.data.valid:
-        session.save_best(folder / "best.pt", {}, {"score": 0.45})
+        session.save_best(folder / "best.pt", {}, {})
         return
     begun = time.monotonic()
     try:
@@ -207,15 +219,16 @@ def _validate(session: Session, folder: Path) -> Iterator[Event]:
             yield Event("note", session.step, session.epoch, {"key": "unreadable", "name": name})
         measured, found = session.validate()
     metrics = measured["metrics"]
-    score = (metrics.get("AP") or 0.0, metrics.get(session.task.headline) or 0.0)
-    better = not session.best or score >= tuple(session.best["score"])
+    better, lowered = session.judge(metrics)
     if better:
-        session.best = {"score": list(score), "epoch": session.epoch, "metrics": metrics}
         session.save_best(folder / "best.pt", metrics, measured["thresholds"])
-    previews = [(sample, labels, measured["thresholds"]["score"]) for sample, labels in found[:PREVIEWS]]
+    if lowered:
+        yield Event("note", session.step, session.epoch, {"key": "plateau", "lr": f"{session.config.lr * session.plateau.scale:.3g}"})
+    threshold = measured["thresholds"].get("score", 0.5)
     yield Event("validated", session.step, session.epoch, {
-        "metrics": metrics, "per_class": measured["per_class"], "best": better, "seconds": time.monotonic() - begun, "previews": previews,
-        "classes": session.data.classes})
+        "metrics": metrics, "per_class": measured["per_class"], "curves": measured.get("curves"), "best": better,
+        "seconds": time.monotonic() - begun, "previews": [(sample, labels, threshold) for sample, labels in found],
+        "classes": session.data.classes, "shown": session.task.shown})
 
 
 def _mean(rows: list[dict[str, float]]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from engine import messages
 Severity = Literal["error", "warning", "note"]
 SPLITS = ("train", "valid", "test")
 IGNORE = 0xFFFF  # in SemanticMask.classes: nobody may judge this pixel
+NOTHING = 0xFFFE  # in SemanticMask.classes: looked at, and none of the classes
 UNCERTAIN = 0.5  # in Tags.values: looked at, and left open
 
 
@@ -139,14 +140,29 @@ class Instances:
 
 @dataclass(frozen=True)
 class SemanticMask:
-    """A class per pixel u16[H,W] (IGNORE = none of them), or `layers` bool[C,H,W]; predictions keep probabilities f16[C,H,W].
+    """A class per pixel u16[H,W] (IGNORE = not to be judged, NOTHING = none of them), or `layers` bool[C,H,W].
 
-    A class named "background" stands for what is left when nothing is there.
+    Predictions keep probabilities f16[C,H,W]. A class named "background" stands for what is left when nothing is there.
     """
 
     classes: np.ndarray | None = None
     layers: np.ndarray | None = None
     probabilities: np.ndarray | None = None
+
+    def above(self, threshold: float, only: Sequence[int] | None = None) -> SemanticMask:
+        """A prediction's pixels whose class has at least this probability, of the classes `only` (all when None). Truth stays."""
+        if self.probabilities is None:
+            return self
+        if self.layers is not None:
+            layers = self.probabilities >= threshold
+            if only is not None:
+                layers[np.setdiff1d(np.arange(len(layers)), list(only))] = False
+            return replace(self, layers=layers)
+        best = self.probabilities.argmax(0).astype(np.uint16)
+        wanted = self.probabilities.max(0) >= threshold
+        if only is not None:
+            wanted &= np.isin(best, list(only))
+        return replace(self, classes=np.where(wanted, best, np.uint16(NOTHING)))
 
 
 @dataclass(frozen=True)
@@ -163,6 +179,12 @@ class Tags:
         if np.nanmin(values, initial=0) < 0 or np.nanmax(values, initial=0) > 1:
             raise ValueError("tags lie outside 0..1")
         object.__setattr__(self, "values", values)
+
+    def above(self, threshold: float, only: Sequence[int] | None = None) -> Tags:
+        """The same tags, without those that are not `only`: a tag below the threshold is told as well, with its probability."""
+        if only is None:
+            return self
+        return Tags(np.where(np.isin(np.arange(len(self.values)), list(only)), self.values, np.float32(np.nan)))
 
 
 Labels = Instances | SemanticMask | Tags

@@ -11,7 +11,6 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from engine.types import UserError
 log = logging.getLogger("lightbox.run")
 STATE_EVERY_S = 0.5
 PREVIEW_SIDE = 640
+HISTORY_EVERY_S = 20.0
 Watcher = Callable[[Any], None]
 
 
@@ -70,7 +70,7 @@ class Recorder:
     def __init__(self, run: Run) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.run, self.written = run, 0.0
+        self.run, self.written, self.drawn = run, 0.0, -HISTORY_EVERY_S
         self.board = SummaryWriter(str(run.folder / "tensorboard"))
 
     def __call__(self, event: Any) -> None:
@@ -108,9 +108,13 @@ class Recorder:
     def on_validated(self, event: Any) -> None:
         metrics = event.values["metrics"]
         self._row(event, "valid", {**metrics, "best": event.values["best"]})
-        words = ", ".join(f"{name} {metrics[name]:.3f}" for name in ("AP", "AP50", "AP75") if metrics.get(name) is not None)
+        words = ", ".join(f"{name} {metrics[name]:.3f}" for name in event.values["shown"] if metrics.get(name) is not None)
         log.info("%s", messages.text("log.validated", epoch=event.epoch, metrics=words or "-", seconds=round(event.values["seconds"], 1)))
         self._previews(event)
+        if event.values["best"]:
+            kept = {"epoch": event.epoch, "metrics": metrics, "per_class": event.values["per_class"], "curves": event.values["curves"]}
+            self.run.write_validation(kept)
+        self._draw_history()
 
     def on_stopped(self, event: Any) -> None:
         log.info("%s", messages.text("log.stopped", step=event.step, epoch=event.epoch))
@@ -118,7 +122,17 @@ class Recorder:
 
     def on_done(self, event: Any) -> None:
         log.info("%s", messages.text("log.done", epoch=event.epoch))
+        self.drawn = -HISTORY_EVERY_S
+        self._draw_history()
         self.run.write_state(phase="done", step=event.step, epoch=event.epoch, eta_s=None)
+
+    def _draw_history(self) -> None:
+        """At most every HISTORY_EVERY_S, and at the end."""
+        from engine.history import draw_history
+
+        if time.monotonic() - self.drawn >= HISTORY_EVERY_S:
+            draw_history(self.run.metrics()[0], self.run.config().task, self.run.folder / "training_history.png")
+            self.drawn = time.monotonic()
 
     def _row(self, event: Any, split: str, values: dict[str, Any]) -> None:
         self.run.append_metrics({"time": round(time.time(), 3), "step": event.step, "epoch": event.epoch, "split": split, **values})
@@ -128,18 +142,14 @@ class Recorder:
 
     def _previews(self, event: Any) -> None:
         """A few validation images with what was found, per epoch; small ones enlarged, so that lines and names stay fine."""
-        from engine.datasets.images import open_image, resize, save_image
-        from engine.overlay import draw
+        from engine.datasets.images import open_image, save_image
+        from engine.overlay_labels import draw_labels, enlarged
 
         folder = self.run.folder / "previews"
         for number, (sample, labels, threshold) in enumerate(event.values["previews"]):
             with suppress(UserError):  # an image that has vanished since costs its picture, not the run
-                picture, shown = open_image(sample.image), labels.above(threshold)
-                scale = PREVIEW_SIDE / max(picture.shape[:2])
-                if scale > 1:
-                    picture = resize(picture, (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))))
-                    shown = replace(shown, boxes=shown.boxes * scale)
-                save_image(folder / f"epoch_{event.epoch:05d}_{number}.jpg", draw(picture, shown, event.values["classes"]))
+                picture, shown = enlarged(open_image(sample.image), labels.above(threshold), PREVIEW_SIDE)
+                save_image(folder / f"epoch_{event.epoch:05d}_{number}.jpg", draw_labels(picture, shown, event.values["classes"]))
         for old in sorted(folder.glob("epoch_*.jpg"))[: -5 * max(1, len(event.values["previews"]))]:
             old.unlink()
 

@@ -9,11 +9,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FACTS, NETWORKS, TASKS, VERBS, RUNS, FACES = range(1, 7)
 LAYERS = {
-    FACTS: "__init__ types registry config messages text workspace overlay datasets metrics augment",
+    FACTS: "__init__ types registry config messages text workspace overlay overlay_labels predictions datasets metrics augment",
     NETWORKS: "models losses weights machine",
-    TASKS: "tasks recipe",
-    VERBS: "train schedule ema checkpoint session evaluate predict export share video",
-    RUNS: "runs jobs worker",
+    TASKS: "tasks recipe settings",
+    VERBS: "train schedule ema checkpoint session evaluate predict explain export share video",
+    RUNS: "runs jobs worker history",
     FACES: "__main__ commands",
 }
 READS_RUN_FOLDERS = {"engine.workspace"}

@@ -1,4 +1,4 @@
-"""`evaluate`: COCO metrics of a model on one split of a data set."""
+"""`evaluate`: metrics of a model on one split of a data set."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from engine.datasets.collection import load
 from engine.datasets.faults import writing
 from engine.types import UserError
 
+PER_CLASS = {"detect": ("AP", "AP50"), "semantic": ("dice", "iou", "dice_global", "iou_global"), "classify": ("auroc", "average_precision", "f1")}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="MODEL", help=messages.text("cli.help.trained"))
@@ -28,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from engine.evaluate import align_classes, evaluate
+    from engine.evaluate import evaluate
     from engine.predict import load as load_model
 
     check_numbers(arguments)
@@ -38,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         samples = collection.split("valid" if arguments.split == "val" else arguments.split)
         if not samples:
             raise UserError("split_missing", split=arguments.split, known=", ".join(collection.counts()))
-        samples = align_classes(samples, collection.classes, predictor.classes)
+        samples = predictor.task.align(samples, collection.classes, predictor.classes)
         result = evaluate(predictor, samples, split=arguments.split, batch=arguments.batch, threshold=arguments.threshold, progress=_progress)
     if arguments.json:
         with writing(Path(arguments.json)):
@@ -55,10 +57,13 @@ def _progress(done: int, total: int) -> None:
 def _print_table(result: dict[str, Any]) -> None:
     print(messages.text("cli.evaluated", images=result["images"], split=result["split"]))
     for name, value in result["metrics"].items():
-        print(f"  {name:<12}{_figure(value)}")
+        print(f"  {name:<32}{_figure(value)}")
     for row in result["per_class"]:
-        print(f"  {row['name']:<24} AP {_figure(row['AP'])}  AP50 {_figure(row['AP50'])}")
+        figures = "  ".join(f"{name} {_figure(row[name])}" for name in PER_CLASS[result["task"]] if name in row)
+        print(f"  {row['name']:<24} {figures}")
 
 
 def _figure(value: float | None) -> str:
+    if isinstance(value, int):
+        return str(value)
     return messages.text("word.undefined") if value is None else f"{value:.4f}"

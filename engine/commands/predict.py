@@ -6,18 +6,18 @@ import argparse
 import glob
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine import messages
 from engine.datasets.faults import writing
 from engine.datasets.images import is_image, open_image, save_image
-from engine.types import Instances, Labels, UserError
+from engine.types import Instances, Labels, SemanticMask, UserError
+from engine.workspace import slug
 
 if TYPE_CHECKING:
     from engine.predict import Predictor
-
-Row = tuple[str, tuple[int, int], Labels]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,56 +25,99 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help=messages.text("cli.help.inputs"))
     parser.add_argument("--out", required=True, metavar="DIR", help=messages.text("cli.help.out"))
     parser.add_argument("--model", help=messages.text("cli.help.official"))
-    parser.add_argument("--threshold", type=float, default=0.45, help=messages.text("cli.help.threshold"))
+    parser.add_argument("--threshold", type=float, default=None, help=messages.text("cli.help.threshold"))
     parser.add_argument("--classes", help=messages.text("cli.help.classes"))
     parser.add_argument("--only", help=messages.text("cli.help.only"))
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help=messages.text("option.device.help"))
     parser.add_argument("--tta", action="store_true", help=messages.text("cli.help.tta"))
+    parser.add_argument("--tiled", action="store_true", help=messages.text("cli.help.tiled"))
+    parser.add_argument("--explain", action="store_true", help=messages.text("cli.help.explain"))
     parser.add_argument("--batch", type=int, default=4, help=messages.text("cli.help.batch"))
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from engine.predict import as_json, load
+    from engine.predict import load
+    from engine.predictions import document
 
     check_numbers(arguments)
     files = found_images(arguments.inputs)
     names = _names(arguments.classes) if arguments.classes else None
     predictor = load(arguments.target, arguments.model, classes=names, device=arguments.device)
-    predictor.tta = arguments.tta
+    predictor.tta, predictor.tiled = arguments.tta, arguments.tiled or predictor.tiled
+    if arguments.explain and predictor.task.name != "classify":
+        raise UserError("explain_task", model=predictor.name, task=predictor.task.name)
     only = _class_ids(_names(arguments.only), predictor.classes) if arguments.only else None
     out = Path(arguments.out)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    rows, failed = _predicted(predictor, files, only, arguments)
+    entries, failed = _predicted(predictor, files, only, arguments)
     with writing(out):
         (out / "predictions.json").write_text(
-            json.dumps(as_json(predictor.name, predictor.task.name, predictor.classes, rows), ensure_ascii=False, indent=1), encoding="utf-8")
-    return 2 if failed and not rows else 0
+            json.dumps(document(predictor.name, predictor.task.name, predictor.classes, entries), ensure_ascii=False, indent=1), encoding="utf-8")
+    return 2 if failed and not entries else 0
 
 
-def _predicted(predictor: Predictor, files: list[Path], only: list[int] | None, arguments: argparse.Namespace) -> tuple[list[Row], int]:
-    """Rows of what was found, each drawn already, and how many files could not be read."""
-    rows: list[Row] = []
-    failed = 0
+def _predicted(predictor: Predictor, files: list[Path], only: list[int] | None, arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
+    """What is told of each image, each drawn already, and how many files could not be read."""
+    from engine.datasets.spacing import spacing_of
+    from engine.predictions import entry
+
+    out, entries, failed = Path(arguments.out), [], 0
+    threshold = predictor.cut if arguments.threshold is None else arguments.threshold
     for file, size, labels in predictor.stream(files, arguments.batch):
         if isinstance(labels, UserError):
             print(labels, file=sys.stderr)
             failed += 1
             continue
-        shown = labels.above(arguments.threshold, only) if isinstance(labels, Instances) else labels
-        rows.append((str(file), size, shown))
-        with writing(Path(arguments.out)):
-            _draw(file, shown, predictor.classes, Path(arguments.out))
-        if isinstance(shown, Instances):
-            print(messages.text("cli.found", file=file.name, count=len(shown)))
-    return rows, failed
+        shown = labels.above(threshold, only)
+        with writing(out):
+            stem = _draw(file, shown, predictor, out)
+            told = entry(str(file), size, shown, predictor.classes, _keeper(out, stem), predictor.tag_thresholds(arguments.threshold),
+                         spacing_of(file) if isinstance(shown, SemanticMask) else None, single=predictor.exclusive)
+            entries.append(told)
+            if arguments.explain:
+                _explain(file, told["tags"], predictor, out, stem)
+        print(messages.text("cli.found", file=file.name, count=len(shown)) if isinstance(shown, Instances) else _summary(file, entries[-1]))
+    return entries, failed
+
+
+def _explain(file: Path, tags: list[dict[str, Any]], predictor: Predictor, out: Path, stem: str) -> None:
+    """OUT/STEM_cam_CLASS.jpg for each class that is present; for the surest where none is."""
+    from engine.explain import evidence
+    from engine.overlay_labels import draw_heat
+
+    picture = open_image(file)
+    for tag in [each for each in tags if each["present"]] or tags[:1]:
+        target = out / f"{stem}_cam_{slug(tag['class']) or tag['class_id']}.jpg"
+        if target.exists():  # the names of two classes differ in their signs alone
+            target = out / f"{target.stem}_{tag['class_id']}.jpg"
+        save_image(target, draw_heat(picture, evidence(predictor, picture, tag["class_id"])))
+
+
+def _keeper(out: Path, stem: str) -> Callable[[str, bytes], str]:
+    """Puts mask pictures beside the overlay: STEM_mask.png, or one for each class."""
+    def keep(name: str, png: bytes) -> str:
+        number = name.rpartition(".")[2]
+        file = out / (f"{stem}_mask_{number}.png" if number.isdigit() else f"{stem}_mask.png")
+        file.write_bytes(png)
+        return file.name
+    return keep
+
+
+def _summary(file: Path, told: dict[str, Any]) -> str:
+    """One line: areas in pixels, or the tags that are there."""
+    if "tags" in told:
+        words = [f"{tag['class']} {tag['score']:.2f}" for tag in told["tags"] if tag["present"]]
+    else:
+        words = [f"{area['class']} {area['pixels']} px" + (f" ({area['mm2']:g} mm2)" if "mm2" in area else "") for area in told["areas"]]
+    return f"{file.name}: {', '.join(words) or '-'}"
 
 
 def check_numbers(arguments: argparse.Namespace) -> None:
     """Raises UserError for a --batch or --threshold that makes no sense."""
     for name, low, high in (("batch", 1, 1024), ("threshold", 0, 1)):
         value = getattr(arguments, name)
-        if not low <= value <= high:
+        if value is not None and not low <= value <= high:
             raise UserError("option_bounds", name=name, value=value, low=low, high=high)
 
 
@@ -84,26 +127,26 @@ def found_images(inputs: list[str]) -> list[Path]:
     for each in inputs:
         path = Path(each)
         if path.is_dir():
-            matches = sorted(file for file in path.rglob("*") if is_image(file))
-        elif path.is_file():
+            matches = sorted(file for file in path.rglob("*") if is_image(file) and not file.is_dir())
+        elif path.exists():
             matches = [path]
         else:
-            matches = sorted(Path(match) for match in glob.glob(each, recursive=True) if is_image(Path(match)))  # noqa: PTH207
+            matches = sorted(file for file in map(Path, glob.glob(each, recursive=True)) if is_image(file) and not file.is_dir())  # noqa: PTH207
         if not matches:
             raise UserError("no_image_files", path=each)
         found.update(dict.fromkeys(matches))
     return list(found)
 
 
-def _draw(file: Path, labels: Labels, classes: tuple[str, ...], out: Path) -> None:
-    """The overlay as OUT/<stem>.jpg; a second file of the same stem gets a number."""
-    from engine.overlay import draw
+def _draw(file: Path, labels: Labels, predictor: Predictor, out: Path) -> str:
+    """The overlay as OUT/<stem>.jpg; a second file of the same stem gets a number. Returns the stem."""
+    from engine.overlay_labels import draw_labels
 
     target, number = out / f"{file.stem}.jpg", 2
     while target.resolve() == file.resolve() or target.exists():
         target, number = out / f"{file.stem}_{number}.jpg", number + 1
-    if isinstance(labels, Instances):
-        save_image(target, draw(open_image(file), labels, classes))
+    save_image(target, draw_labels(open_image(file), labels, predictor.classes, thresholds=predictor.tag_thresholds(None)))
+    return target.stem
 
 
 def _names(text: str) -> list[str]:

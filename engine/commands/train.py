@@ -11,6 +11,7 @@ from typing import Any
 from engine import messages, runs
 from engine.config import TrainConfig
 from engine.runs import Run
+from engine.settings import config_of
 from engine.types import UserError
 from engine.worker import explain, work
 
@@ -56,11 +57,8 @@ def _new(arguments: argparse.Namespace) -> tuple[Path, TrainConfig]:
         values[name.strip()] = value.strip()
     if not Path(arguments.data).exists():
         raise UserError("path_missing", path=arguments.data)
-    config = TrainConfig.from_dict({"data": str(Path(arguments.data).resolve()), "model": arguments.model or TrainConfig.model, **values})
-    from engine.models import models
-
-    models.get(config.model)
-    return Path(arguments.run_folder), config
+    given = {"data": str(Path(arguments.data).resolve()), "model": arguments.model or TrainConfig.model, **values}
+    return Path(arguments.run_folder), config_of(given)
 
 
 def _resumed(arguments: argparse.Namespace) -> Run:
@@ -90,7 +88,7 @@ def _show(event: Any) -> None:
         eta = messages.text("cli.eta", minutes=round(values["eta_s"] / 60, 1)) if values["eta_s"] is not None else ""
         print(f"\r{event.epoch}: loss {values['row']['loss']:.3f} {values['images_per_s']:.1f}/s {eta}   ", end="", file=sys.stderr, flush=True)
     elif event.kind == "validated":
-        words = " ".join(f"{name} {value:.3f}" for name, value in values["metrics"].items() if name in ("AP", "AP50", "AP75") and value is not None)
+        words = " ".join(f"{name} {value:.3f}" for name, value in values["metrics"].items() if name in values["shown"] and value is not None)
         _say(messages.text("log.validated", epoch=event.epoch, metrics=words or "-", seconds=round(values["seconds"], 1)))
 
 

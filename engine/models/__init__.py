@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engine.registry import Registry
+from engine.types import UserError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,30 @@ class WeightsSource:
 
 
 @dataclass(frozen=True)
+class ModelOption:
+    """A choice that is part of a network's architecture. Its kind is that of `default`; `choices` () = any value of the kind.
+
+    Label and help stand in the catalogues as `option.<name>` and `option.<name>.help`.
+    """
+
+    name: str
+    default: str | int | float | bool
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """What is known of a model without building it.
 
-    `build(num_classes, **options)` returns an nn.Module that fulfils engine.models.network.Network.
-    `image_size` is the side of the square input in pixels, always a multiple of `stride`.
+    `build(num_classes, **options)` returns an nn.Module that fulfils engine.models.network.Network; `options` are what it takes.
+    `infer(tensors by name)` tells from a bare checkpoint the options, `num_classes` among them, that rebuild its network.
+    `image_size` is the side of the square input in pixels, always a multiple of `stride`; `cpu_image_size` the largest one suggested
+    without a GPU.
     `mean`, `std` are per channel, for RGB in 0..1. `parameters` counts in millions (4 classes).
     `learning_rate` is the published one at `reference_batch` images; `backbone_lr_ratio` multiplies it for the backbone.
+    `scratch_learning_rate` is the rate without pretrained weights (0: somewhat above the published one), `clip` the limit of gradients.
     `capacity` is the number of objects per image that the network can find.
     """
 
@@ -48,9 +66,45 @@ class ModelSpec:
     weight_decay: float = 1e-4
     reference_batch: int = 32
     capacity: int = 300
+    scratch_learning_rate: float = 0.0
+    clip: float = 0.1
+    schedule: str = "flat_cosine"
+    cpu_image_size: int = 320
+    options: tuple[ModelOption, ...] = ()
+    infer: Callable[[dict[str, Tensor]], dict[str, Any]] | None = None
 
 
-SHARED = ("backbones", "deformable_attention", "matching", "network")  # parts of networks: they load torch and list nothing
+SHARED = ("backbones", "deformable_attention", "matching", "network", "pyramid")  # parts of networks: they load torch and list nothing
+
+def checked_options(spec: ModelSpec, options: Mapping[str, Any]) -> dict[str, Any]:
+    """`options` as the kinds that the model's options have. Raises UserError for a name or a value that it does not know."""
+    known = {each.name: each for each in spec.options}
+    for name in options:
+        if name not in known:
+            raise UserError("unknown_option", name=name, known=", ".join(known) or "-")
+    return {name: _checked(known[name], value) for name, value in options.items()}
+
+
+def _checked(option: ModelOption, value: Any) -> Any:
+    kind: type[Any] = type(option.default)
+    if kind is bool:
+        words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+        if str(value).strip().lower() not in words:
+            raise UserError("option_choice", name=option.name, value=value, choices="true, false")
+        return words[str(value).strip().lower()]
+    if kind is str:
+        if option.choices and str(value) not in option.choices:
+            raise UserError("option_choice", name=option.name, value=value, choices=", ".join(option.choices))
+        return str(value)
+    try:
+        number: float = kind(float(value))  # an int where the option counts
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError("option_number", name=option.name, value=value) from error
+    outside = (option.low is not None and number < option.low) or (option.high is not None and number > option.high)
+    if number != number or number != float(value) or outside:
+        raise UserError("option_bounds", name=option.name, value=value, low=option.low, high=option.high)
+    return number
+
 
 models: Registry[ModelSpec] = Registry("engine.models", "MODELS", "model", skip=SHARED)
 

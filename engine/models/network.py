@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
+
+from engine.config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -23,11 +26,26 @@ class LoadMap:
     class_bias: str = ""
 
 
+@dataclass(frozen=True)
+class Balance:
+    """How often each class shows in the training part: f64[C] images (tags) or pixels (masks) with and without it.
+
+    `groups` gives each class the coarse class that it belongs to, where there is a hierarchy.
+    """
+
+    positives: np.ndarray
+    negatives: np.ndarray
+    groups: tuple[int, ...] = ()
+
+
 class Network(nn.Module):
     """Tensors in, tensors out. `forward(images f32[B,3,H,W]) -> outputs`; `loss` is for training."""
 
+    def configure(self, config: TrainConfig, balance: Balance | None) -> None:
+        """Told once before training: the settings of the loss and how often each class shows."""
+
     def loss(self, images: Tensor, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Weighted terms; their sum is the loss. Targets of detection: labels i64[n], boxes f32[n,4] cxcywh in 0..1."""
+        """Weighted terms; their sum is the loss. Each target is a dict of tensors, as `Task.encode` makes it."""
         raise TypeError(f"{type(self).__name__} does not define a loss")
 
     def load_map(self) -> LoadMap:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -18,7 +18,7 @@ from engine.augment import detection as augmentation
 from engine.config import TrainConfig
 from engine.datasets.images import resize
 from engine.metrics.coco_ap import score_boxes
-from engine.tasks.task import Task
+from engine.tasks.task import Forward, Task, positions
 from engine.types import Instances, Labels, Sample
 
 CANDIDATES = 300
@@ -32,12 +32,43 @@ def _pipeline(preset: str, strong: bool) -> A.Compose | None:
     return augmentation.pipeline(preset, strong=strong)
 
 
+class BoxMeter:
+    """COCO's metrics of boxes."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.classes = classes
+        self.truth: list[Instances] = []
+        self.found: list[Instances] = []
+        self.sizes: list[tuple[int, int]] = []
+
+    def add(self, sample: Sample, found: Labels) -> None:
+        if not isinstance(found, Instances):
+            raise TypeError(f"boxes are wanted, not {type(found).__name__}")
+        self.truth.append(sample.labels if isinstance(sample.labels, Instances) else Instances.empty())
+        self.found.append(found)
+        self.sizes.append(sample.size)
+
+    def result(self) -> dict[str, Any]:
+        score = score_boxes(self.truth, self.found, self.sizes, self.classes)
+        threshold = score.threshold if score.threshold is not None else DEFAULT_THRESHOLD
+        return {"metrics": score.metrics, "per_class": score.per_class, "thresholds": {"score": threshold}}
+
+
 class Detect(Task):
     name = "detect"
     headline = "AP50"
+    shown = ("AP", "AP50", "AP75")
 
     def trainable(self, samples: Sequence[Sample]) -> list[Sample]:
         return [each for each in samples if isinstance(each.labels, Instances)]
+
+    def teaches(self, sample: Sample) -> bool:
+        return isinstance(sample.labels, Instances) and len(sample.labels) > 0
+
+    def align(self, samples: Sequence[Sample], data_classes: Sequence[str], model_classes: Sequence[str]) -> list[Sample]:
+        place = np.array(positions(data_classes, model_classes), np.int64)
+        return [each.with_labels(replace(each.labels, classes=place[each.labels.classes]))
+                if isinstance(each.labels, Instances) and len(each.labels) else each for each in samples]
 
     def encode(self, config: TrainConfig, sample: Sample, image: np.ndarray, seed: int, strong: bool) -> tuple[np.ndarray, dict[str, Tensor]]:
         """Target: labels i64[n], boxes f32[n,4] cxcywh in 0..1. Crowd objects are not learnt."""
@@ -65,7 +96,13 @@ class Detect(Task):
         each = zip(corners.cpu().numpy(), (index % count).cpu().numpy(), scores.cpu().numpy(), strict=True)
         return [Instances(box, label, score) for box, label, score in each]
 
+    def from_views(self, forward: Forward, pixels: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Labels]:
+        """As it is, and seen in a mirror."""
+        plain, mirrored = self.decode(forward(pixels), sizes), self.decode(forward(pixels.flip(-1)), sizes)
+        return [self.merge(seen, self.mirror(other, size[0])) for seen, other, size in zip(plain, mirrored, sizes, strict=True)]
+
     def mirror(self, labels: Labels, width: int) -> Labels:
+        """Labels of the image seen in a mirror, `width` pixels wide."""
         if not isinstance(labels, Instances):
             raise TypeError(f"detection cannot mirror {type(labels).__name__}")
         return replace(labels, boxes=np.stack([width - labels.boxes[:, 2], labels.boxes[:, 1], width - labels.boxes[:, 0], labels.boxes[:, 3]], 1))
@@ -91,12 +128,11 @@ class Detect(Task):
                            np.concatenate([(one + two)[:, 0] / 2, first.scores[alone] * SEEN_ONCE, second.scores[apart] * SEEN_ONCE]))
         return merged.above(0.0)[:CANDIDATES]
 
-    def measure(self, truth: Sequence[Sample], found: Sequence[Labels], classes: Sequence[str]) -> dict[str, Any]:
-        expected = [each.labels if isinstance(each.labels, Instances) else Instances.empty() for each in truth]
-        predicted = [each for each in found if isinstance(each, Instances)]
-        score = score_boxes(expected, predicted, [each.size for each in truth], classes)
-        threshold = score.threshold if score.threshold is not None else DEFAULT_THRESHOLD
-        return {"metrics": score.metrics, "per_class": score.per_class, "thresholds": {"score": threshold}}
+    def meter(self, classes: Sequence[str], *, final: bool = False) -> BoxMeter:
+        return BoxMeter(classes)
+
+    def rank(self, metrics: Mapping[str, Any]) -> list[float]:
+        return [metrics.get("AP") or 0.0, metrics.get("AP50") or 0.0]
 
 
 TASKS = (Detect(),)

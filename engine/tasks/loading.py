@@ -41,10 +41,13 @@ class Batch:
 
 
 class ImageCache:
-    """Decoded images, never larger than needed: sides above twice `side` are halved. Stops growing at a share of free memory."""
+    """Decoded images, never larger than needed: sides above twice `side` are halved, unless they are wanted `whole`.
 
-    def __init__(self, side: int, share: float = CACHE_SHARE) -> None:
-        self.side, self.room = side, int(psutil.virtual_memory().available * share)
+    Stops growing at a share of free memory.
+    """
+
+    def __init__(self, side: int, share: float = CACHE_SHARE, *, whole: bool = False) -> None:
+        self.side, self.whole, self.room = side, whole, int(psutil.virtual_memory().available * share)
         self._images: dict[Path, np.ndarray] = {}
 
     def __call__(self, path: Path) -> np.ndarray:
@@ -53,7 +56,7 @@ class ImageCache:
             return known
         image = open_image(path)
         shrink = min(image.shape[:2]) / (2 * self.side)
-        if shrink > 1:
+        if shrink > 1 and not self.whole:
             image = resize(image, (round(image.shape[1] / shrink), round(image.shape[0] / shrink)))
         if image.nbytes < self.room:
             self.room -= image.nbytes
@@ -70,9 +73,9 @@ class TrainingImages(Dataset[Any]):
     The random seed of an item follows from run seed, epoch and index alone: neither workers nor a resume change it.
     """
 
-    def __init__(self, samples: Sequence[Sample], side: int, encode: Encode, seed: int) -> None:
+    def __init__(self, samples: Sequence[Sample], side: int, encode: Encode, seed: int, *, whole: bool = False) -> None:
         self.samples, self.encode, self.seed = list(samples), encode, seed
-        self.cache = ImageCache(side)
+        self.cache = ImageCache(side, whole=whole)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -96,17 +99,22 @@ def gather(items: Sequence[Any]) -> Batch:
 
 
 class EpochBatches:
-    """Batches of one epoch as lists of item keys: shuffled by (seed, epoch), whole batches only, from batch `start` on."""
+    """Batches of one epoch as lists of item keys: shuffled by (seed, epoch), whole batches only, from batch `start` on.
 
-    def __init__(self, count: int, batch: int, seed: int) -> None:
+    With `weights` f64[count] as many items are drawn instead, each as often as its weight says.
+    """
+
+    def __init__(self, count: int, batch: int, seed: int, weights: np.ndarray | None = None) -> None:
         self.count, self.batch, self.seed = count, min(batch, count), seed
+        self.shares = None if weights is None else weights / weights.sum()
         self.epoch, self.strong, self.start = 1, True, 0
 
     def __len__(self) -> int:
         return self.count // self.batch
 
     def __iter__(self) -> Iterator[list[tuple[int, int, bool]]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
+        random = np.random.default_rng([self.seed, self.epoch])
+        order = random.permutation(self.count) if self.shares is None else random.choice(self.count, self.count, p=self.shares)
         for first in range(self.start * self.batch, len(self) * self.batch, self.batch):
             yield [(self.epoch, int(i), self.strong) for i in order[first : first + self.batch]]
 

@@ -23,7 +23,10 @@ def ap50(state, which, samples):
     network.load_state_dict(state[which])
     predictor = Predictor(network, name="", task=tasks.get("detect"), classes=state["classes"], device=torch.device("cpu"),
                           preprocess=Preprocess.of(models.get(config["model"]), config["image_size"]))
-    return predictor.task.measure(samples, predict_samples(predictor, samples, batch=8), state["classes"])["metrics"]["AP50"]
+    meter = predictor.task.meter(state["classes"])
+    for sample, found in predict_samples(predictor, samples, batch=8):
+        meter.add(sample, found)
+    return meter.result()["metrics"]["AP50"]
 
 
 @pytest.mark.timeout(600)

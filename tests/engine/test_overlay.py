@@ -7,7 +7,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from engine import overlay, text
-from engine.types import RLE, Instances, Polygons
+from engine.types import RLE, Instances, Polygons, SemanticMask
 
 # Machado, Oliveira & Fernandes 2009, severity 1.0, on linear RGB
 VISIONS = {
@@ -71,6 +71,27 @@ def test_boxes_of_25_classes_all_look_different(shape):
         labels = Instances([[60, 60, 200, 160]], [class_id], None, None if shape is None else (shape,))
         pictures.add(overlay.draw(grey(), labels, ["same name"] * 25).tobytes())
     assert len(pictures) == 25
+
+
+@pytest.mark.parametrize("ground", [0, 255], ids=["dark", "light"])
+def test_fine_lines_of_small_pictures_show_their_colour_and_stand_out_on_dark_and_light(ground):
+    for class_id in range(12):
+        box = Instances([[20, 20, 100, 80]], [class_id])
+        drawn = overlay.draw(np.full((96, 128, 3), ground, np.uint8), box, ["x"], names=False, pen=overlay.FINE)
+        across = drawn[48, 15:26].astype(int)
+        colour, casing = (across == overlay._rgb(class_id)).all(axis=1), (across == overlay._ink(overlay._rgb(class_id))).all(axis=1)
+        assert colour.sum() == 3
+        darkest = min(abs(int(row.mean()) - ground) for row in across[colour])
+        assert max(darkest, *(abs(int(row.mean()) - ground) for row in across[casing])) > 60
+
+
+def test_the_thirteenth_class_of_a_mask_has_gaps_in_its_rim():
+    values = np.zeros((80, 100), np.uint16)
+    values[20:60, 20:80] = 12
+    names = ["background", *map(str, range(1, 13))]
+    plain = overlay.draw_mask(grey(100, 80), SemanticMask(np.where(values, 1, 0).astype(np.uint16)), names, opacity=0)
+    dashes = overlay.draw_mask(grey(100, 80), SemanticMask(values), names, opacity=0)
+    assert 0.2 < changed(grey(100, 80), dashes).sum() / changed(grey(100, 80), plain).sum() < 0.8
 
 
 # -- chips ----------------------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,130 @@
+"""Predictions as files: predictions.json and mask pictures."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable, Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from engine.overlay import color_of
+from engine.types import NOTHING, Instances, Labels, SemanticMask, Tags
+
+Row = tuple[str, tuple[int, int], Labels]
+Keep = Callable[[str, bytes], str]
+Spacing = tuple[float, float]
+BACKGROUND = "background"
+
+
+def inline(name: str, png: bytes) -> str:
+    """A mask picture as a data URL, for answers that are no files."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+
+
+def as_json(model: str, task: str, classes: Sequence[str], images: Iterable[Row], keep: Keep = inline,
+            thresholds: Sequence[float] = (), *, single: bool = False) -> dict[str, Any]:
+    """The predictions.json of `predict`: boxes as [x, y, width, height] in pixels, masks as pictures, tags with their probabilities.
+
+    `keep(name, PNG)` puts a mask picture somewhere and tells what to write of it; `thresholds` are those of the tags.
+    """
+    return document(model, task, classes, [entry(*row, classes, keep, thresholds, single=single) for row in images])
+
+
+def document(model: str, task: str, classes: Sequence[str], entries: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"model": model, "task": task, "classes": list(classes), "images": entries}
+
+
+def entry(file: str, size: tuple[int, int], labels: Labels, classes: Sequence[str], keep: Keep = inline,
+          thresholds: Sequence[float] = (), spacing: Spacing | None = None, *, single: bool = False) -> dict[str, Any]:
+    """What is told of one image. With the `spacing` of its pixels areas are told in mm2 as well.
+
+    `single`: an image has one class, and the likeliest is it whatever its probability.
+    """
+    whole = {"file": file, "width": size[0], "height": size[1], **({"spacing_mm": list(spacing)} if spacing else {})}
+    if isinstance(labels, Instances):
+        return {**whole, "instances": _instances(labels, classes)}
+    if isinstance(labels, Tags):
+        return {**whole, "tags": _tags(labels, classes, thresholds, single)}
+    return {**whole, **_mask(file, labels, classes, keep, spacing)}
+
+
+def _mask(file: str, labels: SemanticMask, classes: Sequence[str], keep: Keep, spacing: Spacing | None) -> dict[str, Any]:
+    areas = mask_areas(labels, classes, spacing)
+    if labels.layers is not None and len(labels.layers) > 1:  # areas may overlap: a picture for each class
+        masks = [{"class": name, "class_id": i, "mask": keep(f"{file}.{i}", mask_png(SemanticMask(layers=labels.layers[i : i + 1]), (name,), i))}
+                 for i, name in enumerate(classes)]
+        return {"masks": masks, "areas": areas}
+    return {"mask": keep(file, mask_png(labels, classes)), "values": mask_values(labels, classes), "areas": areas}
+
+
+def _instances(labels: Instances, classes: Sequence[str]) -> list[dict[str, Any]]:
+    corners = labels.boxes.astype(float).round(2)
+    scores = labels.scores if labels.scores is not None else np.ones(len(labels))
+    return [
+        {"class": classes[c], "class_id": int(c), "score": round(float(s), 4),
+         "box": [float(b[0]), float(b[1]), round(float(b[2] - b[0]), 2), round(float(b[3] - b[1]), 2)]}
+        for b, c, s in zip(corners, labels.classes, scores, strict=True)
+    ]
+
+
+def _tags(labels: Tags, classes: Sequence[str], thresholds: Sequence[float], single: bool) -> list[dict[str, Any]]:
+    """Every class with its probability, the surest first; `present` where it reaches its threshold, or where it is the first of a `single` one."""
+    order = [int(i) for i in np.argsort(-np.nan_to_num(labels.values, nan=-1), kind="stable") if not np.isnan(labels.values[i])]
+    limit = [thresholds[i] if i < len(thresholds) else 0.5 for i in range(len(classes))]
+    return [{"class": classes[i], "class_id": i, "score": round(float(labels.values[i]), 4),
+             "present": place == 0 if single else bool(labels.values[i] >= limit[i])} for place, i in enumerate(order)]
+
+
+def mask_values(labels: SemanticMask, classes: Sequence[str]) -> dict[str, str]:
+    """What the values of a mask picture mean. 0 is always what is left."""
+    shift = _shift(labels, classes)
+    return {"0": BACKGROUND, **{str(i + shift): name for i, name in enumerate(classes)}}
+
+
+def mask_indices(labels: SemanticMask, classes: Sequence[str]) -> np.ndarray:
+    """u8[H,W]: the values of a mask picture of one layer, or of a class per pixel."""
+    if labels.layers is not None:
+        return labels.layers[0].astype(np.uint8)
+    if labels.classes is None:
+        raise ValueError("a mask has neither classes nor layers")
+    plain = labels.classes.astype(np.int32) + _shift(labels, classes)
+    return np.where(labels.classes >= NOTHING, 0, np.minimum(plain, 255)).astype(np.uint8)
+
+
+def mask_png(labels: SemanticMask, classes: Sequence[str], first: int = 0) -> bytes:
+    """An 8-bit palette picture that can be looked at: the app's colours for the classes from `first` on, black for what is left."""
+    picture = Image.fromarray(mask_indices(labels, classes), "P")
+    begin = first + 1 - _shift(labels, classes)
+    colours = [(0, 0, 0)] + [_rgb(i + begin) for i in range(255)]
+    picture.putpalette([channel for colour in colours for channel in colour])
+    stream = BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def mask_areas(labels: SemanticMask, classes: Sequence[str], spacing: Spacing | None = None) -> list[dict[str, Any]]:
+    """Pixels of each class that shows; not of what is left. mm2 with them where `spacing` (mm across, mm down) is known."""
+    if labels.layers is not None:
+        pixels = [int(layer.sum()) for layer in labels.layers]
+    else:
+        pixels = np.bincount(np.asarray(labels.classes).ravel(), minlength=len(classes))[: len(classes)].tolist()
+    return [{"class": name, "class_id": i, "pixels": pixels[i], **({"mm2": _square_millimetres(pixels[i], spacing)} if spacing else {})}
+            for i, name in enumerate(classes) if pixels[i] and name.strip().casefold() != BACKGROUND]
+
+
+def _square_millimetres(pixels: int, spacing: Spacing) -> float:
+    """Six digits that mean something: areas of cells are as true as those of lungs."""
+    return float(f"{pixels * spacing[0] * spacing[1]:.6g}")
+
+
+def _shift(labels: SemanticMask, classes: Sequence[str]) -> int:
+    """How much larger a value is than the class id: 0 means what is left, unless class 0 does."""
+    return int(labels.layers is not None or classes[0].casefold() != BACKGROUND)
+
+
+def _rgb(class_id: int) -> tuple[int, int, int]:
+    code = color_of(class_id)
+    return int(code[1:3], 16), int(code[3:5], 16), int(code[5:7], 16)
