@@ -31,8 +31,8 @@ class Preprocess:
     """
 
     size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     resize: str = "stretch"
 
     @classmethod

@@ -24,7 +24,7 @@ from engine.datasets.collection import load, shown, with_valid
 from engine.ema import Ema
 from engine.evaluate import SquareCache, predict_samples
 from engine.machine import choose_device, detect
-from engine.models import checked_options, create, models
+from engine.models import ModelSpec, checked_options, create, models
 from engine.models.network import Network
 from engine.predict import Predictor, Preprocess
 from engine.recipe import DataFacts, Machine, ema_decay, plain_from, suggest
@@ -76,6 +76,23 @@ def open_data(config: TrainConfig, task: Task, scratch: Path) -> Data:
     return Data(fitted.classes, fitted.samples[: len(train)], fitted.samples[len(train):], list(collection.problems), fitted.options, fitted.reasons)
 
 
+def start_weights(network: Network, spec: ModelSpec, wanted: str) -> tuple[weights.Coverage | None, str]:
+    """Fills the network, or its backbone, with what it shall start from, and says where that came from; None: it keeps its random start.
+
+    Raises UserError like `weights.resolve`.
+    """
+    published, named = network.published_backbone(), wanted in ("none", "auto", "download")
+    if not named and published is not None:
+        content = weights.state_dict_of(weights.safe_load(wanted), wanted)
+        own, rename = set(network.state_dict()), network.load_map().rename
+        if sum(rename(name) in own for name in content) < len(own) / 4:
+            return weights.backbone_weights(network, wanted), wanted
+    if spec.weights or not named:
+        source = weights.resolve(wanted, spec)
+        return (weights.load_into(network, source), str(source)) if source else (None, "")
+    return weights.backbone_weights(network, wanted), published[1] if published else ""
+
+
 def facts_of(data: Data) -> DataFacts:
     most = max((len(each.labels) for each in data.train if isinstance(each.labels, Instances)), default=0)
     return DataFacts(len(data.train), len(data.valid), len(data.classes), most)
@@ -87,7 +104,8 @@ class Session:
     `terms` are the losses since the last row of metrics, `bad` the batches in a row without a usable loss or gradient.
     """
 
-    def __init__(self, config: TrainConfig, scratch: Path, source: Path | None) -> None:
+    def __init__(self, config: TrainConfig, scratch: Path, wanted: str) -> None:
+        """`wanted` are the weights to start from (TrainConfig.weights), "none" for a run that goes on."""
         self.device = torch.device(choose_device(config.device))
         self.spec = models.get(config.model)
         task = tasks.get(self.spec.task)
@@ -96,7 +114,9 @@ class Session:
         self.task = task.bound({**self.options, "num_classes": len(self.data.classes)})
         seed_everything(config.seed)
         network = create(config.model, len(self.data.classes), **self.options)
-        self.coverage = weights.load_into(network, source) if source else None
+        self.coverage, self.source = start_weights(network, self.spec, wanted)
+        own = network.normalisation() if self.coverage else None
+        self.mean, self.std = own or (self.spec.mean, self.spec.std)
         machine = Machine(self.device.type, detect().accelerator_memory)
         plan = suggest(config.replace(task=self.task.name), self.spec, facts_of(self.data), machine, pretrained=self.coverage is not None)
         self.config, self.derived = plan.config.replace(options=self.options), plan.derived
@@ -200,7 +220,7 @@ class Session:
         rate = self._rate()
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * rate
-        images = normalised(batch.images, self.spec.mean, self.spec.std).contiguous(memory_format=torch.channels_last)
+        images = normalised(batch.images, self.mean, self.std).contiguous(memory_format=torch.channels_last)
         terms = self.loss(images, batch.targets)
         total = sum(terms.values())
         self.accelerator.backward(total / self.config.accumulate)
@@ -231,7 +251,10 @@ class Session:
     def predictor(self) -> Predictor:
         """The averaged weights in fp32, so that `evaluate` finds the same figures again."""
         return Predictor(self.ema.network, name=self.config.model, task=self.task, classes=self.data.classes, device=self.device,
-                         preprocess=Preprocess.of(self.spec, self.side, self.config.resize))
+                         preprocess=self.preprocess())
+
+    def preprocess(self) -> Preprocess:
+        return Preprocess(self.side, self.mean, self.std, self.config.resize)
 
     def drop_unreadable_valid(self) -> list[str]:
         """Takes validation images that vanished or broke after the import out of the measurement; returns their names."""
@@ -302,7 +325,7 @@ class Session:
         checkpoint.save({
             "model": {name: value.cpu() for name, value in self.ema.network.state_dict().items()}, "model_name": self.config.model,
             "options": {"num_classes": len(self.data.classes), **self.options}, "task": self.task.name, "classes": list(self.data.classes),
-            "preprocess": Preprocess.of(self.spec, self.side, self.config.resize).as_dict(), "thresholds": thresholds, "metrics": metrics,
+            "preprocess": self.preprocess().as_dict(), "thresholds": thresholds, "metrics": metrics,
             "config": self.config.as_dict(), "version": __version__,
         }, file)
 
@@ -324,7 +347,7 @@ class Session:
 
     def _seconds_per_step(self, batch: Batch, precision: str) -> float:
         network = copy.deepcopy(self.network).train()
-        images = normalised(batch.images, self.spec.mean, self.spec.std).contiguous(memory_format=torch.channels_last)
+        images = normalised(batch.images, self.mean, self.std).contiguous(memory_format=torch.channels_last)
         durations = []
         for _ in range(3):
             begun = time.perf_counter()

@@ -10,9 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from engine import weights
 from engine.config import TrainConfig
-from engine.models import models
 from engine.recipe import Derived, schedule_facts
 from engine.session import Session
 from engine.types import UserError
@@ -41,9 +39,8 @@ def train(config: TrainConfig, folder: Path | None = None, *, stop: Callable[[],
         folder = folder or Path(temporary)
         yield Event("note", values={"key": "reading_data", "data": config.data})
         resumed = (folder / "last.pt").is_file()
-        source = None if resumed else weights.resolve(config.weights, models.get(config.model))
-        session = Session(config, folder / "data", source)
-        yield from _opening(session, source, resumed)
+        session = Session(config, folder / "data", "none" if resumed else config.weights)
+        yield from _opening(session, resumed)
         clock = Clock(session, replay=bool(config.epochs_plan) and not resumed)
         precision, seconds = session.measure_precision()
         if not resumed:
@@ -143,17 +140,17 @@ class Clock:
         return session.elapsed / done * (session.epochs - done) if done > 0 else None
 
 
-def _opening(session: Session, source: Path | None, resumed: bool) -> Iterator[Event]:
+def _opening(session: Session, resumed: bool) -> Iterator[Event]:
     """What was found before the first step."""
     data = session.data
     yield Event("note", values={"key": "data_ready", "train": len(data.train), "valid": len(data.valid), "classes": ", ".join(data.classes)})
     for problem in data.problems:
         yield Event("note", values={"problem": problem})
-    if source is None and not resumed:
+    if session.coverage is None and not resumed:
         yield Event("note", values={"key": "from_scratch", "model": session.config.model})
     elif session.coverage:
         found = session.coverage
-        yield Event("note", values={"key": "weights_loaded", "file": str(source), "matched": len(found.matched), "reshaped": len(found.reshaped),
+        yield Event("note", values={"key": "weights_loaded", "file": session.source, "matched": len(found.matched), "reshaped": len(found.reshaped),
                                     "missing": len(found.missing)})
     if not data.valid:
         yield Event("note", values={"key": "no_validation"})

@@ -8,6 +8,7 @@ import pickletools
 import re
 import struct
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,13 +25,28 @@ if TYPE_CHECKING:
 HUB = "https://huggingface.co"
 TIMEOUT = 5.0
 REFUSED = re.compile(r"GLOBAL ([\w.]+)")
+COUNTER = "num_batches_tracked"
+NUMBERED = r"\d+"  # in a pattern of LoadMap.per_class: one module for each class
+
+
+class Settings:
+    """Stands for the empty settings object that HybridMedNet's trainer pickles beside the weights. Holds nothing, does nothing."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: object) -> None:
+        """Whatever the object held is dropped."""
+
+
+HARMLESS = [(Settings, "configs.default_config.Config")]
 
 
 @dataclass(frozen=True)
 class Coverage:
     """What became of each tensor: names of the network, but `unexpected` and the recomputed part of `ignored` are the file's.
 
-    `reshaped` kept their random start because the number of classes differs.
+    `reshaped` kept their random start because the number of classes differs. `in_order`: names said nothing, but the file holds tensors of the
+    same shapes in the same order.
     """
 
     matched: tuple[str, ...]
@@ -38,6 +54,7 @@ class Coverage:
     unexpected: tuple[str, ...]
     ignored: tuple[str, ...]
     reshaped: tuple[str, ...]
+    in_order: bool = False
 
     @property
     def complete(self) -> bool:
@@ -69,6 +86,7 @@ def safe_load(path: Path | str) -> Any:
         raise UserError("weights_not_found", path=str(path))
     if _is_safetensors(path):
         return _load_safetensors(path)
+    torch.serialization.add_safe_globals(HARMLESS)
     try:
         with warnings.catch_warnings(action="ignore", category=UserWarning):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -82,11 +100,11 @@ def safe_load(path: Path | str) -> Any:
 
 
 def state_dict_of(content: Any, path: Path | str) -> dict[str, Tensor]:
-    """The tensors by name. A running average (`ema.module`) wins over `model`, which wins over `state_dict` and a bare dictionary."""
+    """The tensors by name. Looked for in `ema.module` (a running average), `model`, `model_state_dict`, `state_dict`, and bare."""
     ema = content.get("ema") if isinstance(content, dict) else None
     candidates = [ema.get("module") if isinstance(ema, dict) else None]
     if isinstance(content, dict):
-        candidates += [content.get("model"), content.get("state_dict"), content]
+        candidates += [content.get("model"), content.get("model_state_dict"), content.get("state_dict"), content]
     for candidate in candidates:
         if isinstance(candidate, dict):
             tensors = {str(name).removeprefix("module."): value for name, value in candidate.items() if isinstance(value, Tensor)}
@@ -100,14 +118,18 @@ def download(spec: ModelSpec, source: str) -> Path:
 
     Raises UserError within seconds when the hub cannot be reached, or does not hand out the file.
     """
+    sources = {each.name: each for each in spec.weights}
+    if source not in sources:
+        raise UserError("unknown_weights", name=source, model=spec.name, known=", ".join(sources) or "-")
+    return fetch(sources[source].repository, sources[source].file)
+
+
+def fetch(repository: str, file: str) -> Path:
+    """A file of the hub, from the local cache or downloaded. Raises UserError like `download`."""
     import httpx2
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    sources = {each.name: each for each in spec.weights}
-    if source not in sources:
-        raise UserError("unknown_weights", name=source, model=spec.name, known=", ".join(sources) or "-")
-    repository, file = sources[source].repository, sources[source].file
     cached = try_to_load_from_cache(repository, file)
     if isinstance(cached, str):
         return Path(cached)
@@ -158,12 +180,67 @@ def class_count(content: Any, spec: ModelSpec, path: Path | str) -> int | None:
     return None if bias is None else len(bias)
 
 
+def options_of(content: Any, spec: ModelSpec, path: Path | str) -> dict[str, Any]:
+    """What `spec.build` needs to make the network that a checkpoint is of: `num_classes` (left out when it does not show) and its options.
+
+    Raises UserError when the checkpoint is not of this model.
+    """
+    if spec.infer is not None:
+        return spec.infer(state_dict_of(content, path))
+    count = class_count(content, spec, path)
+    return {} if count is None else {"num_classes": count}
+
+
+def backbone_weights(network: nn.Module, wanted: str) -> Coverage | None:
+    """Fills the backbone of `network` with pretrained weights and says what became of each of its tensors; None when it keeps its random start.
+
+    `wanted`: "none"; "auto" = those of the hub if they are on this machine already; "download"; or a file. A network that has such a backbone
+    says so with `published_backbone()`. Raises UserError when the file does not fit, and within seconds when a download is not possible.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    published = network.published_backbone() if hasattr(network, "published_backbone") else None
+    if wanted == "none" or (published is None and wanted == "auto"):
+        return None
+    if published is None:
+        raise UserError("no_backbone_weights", model=type(network).__name__)
+    backbone, repository, file = published
+    if wanted == "auto":
+        found = try_to_load_from_cache(repository, file)
+        return _fill_backbone(backbone, Path(found)) if isinstance(found, str) else None
+    return _fill_backbone(backbone, fetch(repository, file) if wanted == "download" else Path(wanted))
+
+
+def _fill_backbone(backbone: nn.Module, path: Path) -> Coverage:
+    """By name, or in order when the names say nothing. Tensors of the file that the backbone has no place for (heads) are ignored."""
+    from engine.models.backbones import published_names
+
+    state = {name: value for name, value in state_dict_of(safe_load(path), path).items() if not name.endswith(COUNTER)}
+    own = {name: value for name, value in backbone.state_dict().items() if not name.endswith(COUNTER)}
+    pairs = {name: each for name in own for each in published_names(name) if each in state and state[each].shape == own[name].shape}
+    in_order = len(pairs) < len(own) and len(state) >= len(own) and all(
+        value.shape == theirs.shape for value, theirs in zip(own.values(), state.values(), strict=False))
+    if in_order:
+        pairs = dict(zip(own, state, strict=False))
+    if len(pairs) < len(own) / 2:
+        raise UserError("weights_foreign", path=str(path), example=next(iter(state)), wanted=next(iter(own)))
+    backbone.load_state_dict({name: state[each] for name, each in pairs.items()}, strict=False)
+    used = set(pairs.values())
+    return Coverage(tuple(pairs), tuple(name for name in own if name not in pairs), (), tuple(name for name in state if name not in used), (),
+                    in_order)
+
+
 def _compare(own: dict[str, Tensor], state: dict[str, Tensor], load_map: LoadMap) -> tuple[Coverage, dict[str, Tensor]]:
     """Coverage, and the tensors that fit. A tensor that the network lists under several names needs only one of them."""
-    usable, unexpected, ignored, reshaped = {}, [], [], []
+    usable, unexpected, ignored = {}, [], []
+    reshaped, surplus = _other_classes(own, {load_map.rename(name) for name in state}, load_map)
     for name, value in state.items():
         target = load_map.rename(name)
-        if target in own and own[target].shape == value.shape:
+        if target in surplus:
+            ignored.append(name)
+        elif target in reshaped:
+            continue
+        elif target in own and own[target].shape == value.shape:
             usable[target] = value
         elif target in own and _matches(target, load_map.per_class):
             reshaped.append(target)
@@ -174,9 +251,21 @@ def _compare(own: dict[str, Tensor], state: dict[str, Tensor], load_map: LoadMap
     reached = {id(own[name]) for name in usable}
     matched = [name for name, value in own.items() if id(value) in reached]
     rest = [name for name in own if name not in {*matched, *reshaped}]
-    counters = [name for name in rest if name.endswith("num_batches_tracked")]
+    counters = [name for name in rest if name.endswith(COUNTER)]
     missing = [name for name in rest if name not in set(counters)]
-    return Coverage(*map(tuple, (matched, missing, unexpected, [*ignored, *counters], reshaped))), usable
+    return Coverage(tuple(matched), tuple(missing), tuple(unexpected), (*ignored, *counters), tuple(reshaped)), usable
+
+
+def _other_classes(own: Iterable[str], theirs: set[str], load_map: LoadMap) -> tuple[list[str], set[str]]:
+    """Where each class has a module of its own and the numbers of classes differ: our modules, which keep their start, and the file's surplus."""
+    reshaped: list[str] = []
+    surplus: set[str] = set()
+    for pattern in (each for each in load_map.per_class if NUMBERED in each):
+        ours, found = ({name for name in names if re.fullmatch(pattern, name)} for names in (own, theirs))
+        if found and ours != found:
+            reshaped += [name for name in own if name in ours]
+            surplus |= found - ours
+    return reshaped, surplus
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

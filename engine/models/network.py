@@ -55,12 +55,29 @@ class Network(nn.Module):
     def set_progress(self, fraction: float) -> None:
         """Told before each epoch how much of the run is done (0..1); for losses that change on the way."""
 
+    def published_backbone(self) -> tuple[nn.Module, str, str] | None:
+        """The part that pretrained weights exist for, and the repository and file of the hub that hold them."""
+        return None
+
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Mean and standard deviation per channel that the pretrained backbone knows, None: those of the model's spec."""
+        return None
+
+    def is_backbone(self, name: str) -> bool:
+        """Whether a parameter belongs to the part that may be pretrained."""
+        return name.startswith("backbone.")
+
+    def exempt(self, name: str) -> bool:
+        """Whether a parameter is never decayed, whatever its shape."""
+        return False
+
     def parameter_groups(self, lr: float, backbone_lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """AdamW groups: no decay for 1-d tensors (norms, biases), `backbone_lr` for names under `backbone.`."""
+        """AdamW groups: no decay for 1-d tensors (norms, biases) and what `exempt` names, `backbone_lr` for what `is_backbone` names."""
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
-                groups.setdefault((name.startswith("backbone."), parameter.ndim > 1), []).append(parameter)
+                decays = parameter.ndim > 1 and not self.exempt(name)
+                groups.setdefault((self.is_backbone(name), decays), []).append(parameter)
         return [
             {"params": members, "lr": backbone_lr if backbone else lr, "weight_decay": weight_decay if decays else 0.0,
              "name": f"{'backbone' if backbone else 'head'}{'' if decays else '_no_decay'}"}

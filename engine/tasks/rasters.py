@@ -46,7 +46,7 @@ class Raster:
         if self.layers is not None:
             return self.layers > 0
         if self.mode == "binary":
-            return np.equal(self.mask, 1)[None]
+            return (np.asarray(self.mask) == 1)[None]
         return np.stack([self.mask == i for i in range(count)])
 
     def planes(self) -> np.ndarray:

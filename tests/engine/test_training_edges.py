@@ -291,7 +291,7 @@ def test_time_that_runs_out_within_an_epoch_still_leaves_a_measured_model(plain,
 
 
 def test_a_run_may_end_with_the_epoch_that_used_up_its_time(plain):
-    session = Session(tiny(plain, epochs=10), plain / "scratch", None)
+    session = Session(tiny(plain, epochs=10), plain / "scratch", "none")
     session.epoch = 4
     session.set_epochs(3)
     assert session.epochs == 3

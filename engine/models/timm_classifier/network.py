@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from engine.config import TrainConfig
 from engine.losses import classification
+from engine.models.backbones import hub_file
 from engine.models.network import Balance, LoadMap, Network
 from engine.types import UserError
 
@@ -34,24 +35,28 @@ class TimmNetwork(Network):
         object.__setattr__(self, "criterion", classification.build(config, balance, self.mode))
 
     def loss(self, images: Tensor, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        return {"loss": self.criterion(self(images), targets)}
+        return {"loss_classes": self.criterion.to(images.device)(self(images), targets)}
 
     def explain(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits f32[B,C] and, in their graph, the spatial features f32[B,D,h,w] that a class activation map is made of.
 
-        For tokens (ViT) these are the ones that enter the last block: behind it a class token has all there is to know, and the others are not read.
+        For tokens (ViT, Swin) these are the ones that enter the last block: behind it a class token has all there is to know, or attention has
+        spread it over all places.
         """
         maps: list[Tensor] = []
 
-        def unfold(_module: nn.Module, _inputs: Any, tokens: Any) -> Tensor | None:
-            return self._via_map(tokens, images, maps) if isinstance(tokens, Tensor) and tokens.ndim == 3 else None
+        def unfold(_block: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            tokens = given[0] if given else None
+            return (self._via_map(tokens, images, maps), *given[1:]) if isinstance(tokens, Tensor) and self._is_tokens(tokens) else None
 
-        hook = self._last_block().register_forward_hook(unfold)
+        block = self._last_block()
+        hook = block.register_forward_pre_hook(unfold) if block is not None else None
         try:
             with self._size_checked(images):
                 features = self.forward_features(images)
         finally:
-            hook.remove()
+            if hook is not None:
+                hook.remove()
         if not maps:
             if not isinstance(features, Tensor) or features.ndim not in (3, 4):
                 raise UserError("timm_no_map", name=self.backbone_name)
@@ -63,30 +68,36 @@ class TimmNetwork(Network):
         per_class = tuple(rf"{re.escape(head)}\.(weight|bias)" for head in heads)
         return LoadMap(recomputed=(r".*\.relative_position_index", r".*\.attn_mask"), per_class=per_class, class_bias=f"{heads[0]}.bias")
 
-    def parameter_groups(self, lr: float, backbone_lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """AdamW groups: `backbone_lr` for all but the classifier; no decay for 1-d tensors nor for those that the architecture exempts."""
-        heads = tuple(f"{head}." for head in self._heads())
-        exempt = self.no_weight_decay() if hasattr(self, "no_weight_decay") else ()
-        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                groups.setdefault((not name.startswith(heads), parameter.ndim > 1 and name not in exempt), []).append(parameter)
-        return [
-            {"params": members, "lr": backbone_lr if backbone else lr, "weight_decay": weight_decay if decays else 0.0,
-             "name": f"{'backbone' if backbone else 'head'}{'' if decays else '_no_decay'}"}
-            for (backbone, decays), members in sorted(groups.items(), reverse=True)
-        ]
+    def is_backbone(self, name: str) -> bool:
+        """All but the classifier."""
+        return not name.startswith(tuple(f"{head}." for head in self._heads()))
+
+    def exempt(self, name: str) -> bool:
+        return hasattr(self, "no_weight_decay") and name in self.no_weight_decay()
+
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        return tuple(self.pretrained_cfg["mean"]), tuple(self.pretrained_cfg["std"])
+
+    def published_backbone(self) -> tuple[nn.Module, str, str] | None:
+        place = hub_file(self.backbone_name)
+        return (self, *place) if place else None
 
     def _heads(self) -> tuple[str, ...]:
         """Names of the layers whose size is the number of classes; distilled models have two."""
         names = self.pretrained_cfg["classifier"]
         return (names,) if isinstance(names, str) else tuple(names)
 
-    def _last_block(self) -> nn.Module:
-        """The first layer of the last block of a plain stack of blocks, else the network itself."""
-        blocks = getattr(self, "blocks", None)
-        last = blocks[-1] if isinstance(blocks, nn.Sequential | nn.ModuleList) and len(blocks) else self
-        return getattr(last, "norm1", last)
+    def _last_block(self) -> nn.Module | None:
+        """The last block of a plain stack, or of the last stage of a transformer."""
+        stages = getattr(self, "layers", None)
+        whole = stages[-1] if isinstance(stages, nn.Sequential | nn.ModuleList) and len(stages) else self
+        blocks = getattr(whole, "blocks", None)
+        last = blocks[-1] if isinstance(blocks, nn.Sequential | nn.ModuleList) and len(blocks) else None
+        return last if whole is self or hasattr(last, "attn") else None
+
+    def _is_tokens(self, features: Tensor) -> bool:
+        """f32[B,N,D], or f32[B,h,w,D] as Swin has it."""
+        return features.ndim == 3 or (features.ndim == 4 and features.shape[-1] == self.num_features != features.shape[1])
 
     def _via_map(self, features: Tensor, images: Tensor, maps: list[Tensor]) -> Tensor:
         """The same features, computed from the map NCHW that is added to `maps`: a gradient reaches it on the way to the logits."""

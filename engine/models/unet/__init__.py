@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engine.models import ModelOption, ModelSpec, WeightsSource
+from engine.models import ModelOption, ModelSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -39,8 +39,8 @@ def infer(tensors: dict[str, Tensor]) -> dict[str, Any]:
 MODELS = (
     ModelSpec(
         name="unet", task="semantic", build=build, image_size=256, parameters=26.079, licence="MIT", stride=32, mean=MEAN, std=STD,
-        weights=(WeightsSource("imagenet", "smp-hub/resnet34.imagenet", "model.safetensors", "BSD-3-Clause"),),
-        learning_rate=1e-4, backbone_lr_ratio=1.0, weight_decay=1e-2, reference_batch=16, cpu_image_size=192,
+        learning_rate=1e-4, scratch_learning_rate=1e-3, clip=1.0, schedule="cosine",
+        backbone_lr_ratio=1.0, weight_decay=1e-2, reference_batch=16, cpu_image_size=192,
         options=(ModelOption("architecture", "unetplusplus", tuple(ARCHITECTURES)), ModelOption("encoder", "resnet34"),
                  ModelOption("mode", "auto", MODES)),
         infer=infer,

@@ -80,3 +80,11 @@ def _any_size(encoder: str, architecture: str) -> dict[str, Any]:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].strip("'\"") or type(error).__name__
+
+
+def published_repository(encoder: str) -> str | None:
+    """The hub repository with the ImageNet weights of a native encoder."""
+    import segmentation_models_pytorch as smp
+
+    settings = smp.encoders.encoders[encoder]["pretrained_settings"]
+    return settings.get("imagenet", {}).get("repo_id") if settings else None

@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 from engine.config import TrainConfig
 from engine.losses import segmentation
+from engine.models.backbones import hub_file
 from engine.models.network import Balance, LoadMap, Network
 from engine.models.unet import MODES
-from engine.models.unet.assembly import assemble, known_architecture, known_encoder, side_multiple
+from engine.models.unet.assembly import assemble, known_architecture, known_encoder, published_repository, side_multiple
 from engine.types import UserError
 
 SMALLEST = {"pan": 128}  # halves the maps of stride 16 three times
@@ -31,6 +32,7 @@ class Segmenter(Network):
         super().__init__()
         self.mode = _mode(mode, num_classes)
         self.architecture, encoder = known_architecture(architecture), known_encoder(encoder)
+        self.encoder_name = encoder
         model: Any = assemble(self.architecture, encoder, 1 if self.mode == "binary" else num_classes)
         self.encoder, self.decoder, self.segmentation_head = model.encoder, model.decoder, model.segmentation_head
         self.multiple = side_multiple(model, encoder)
@@ -67,17 +69,17 @@ class Segmenter(Network):
         head = self._head()
         return LoadMap(rename=lambda name: rename(name, own), per_class=(rf"{head}\.(weight|bias)",), class_bias=f"{head}.bias")
 
-    def parameter_groups(self, lr: float, backbone_lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """As in the base class; the encoder is the backbone."""
-        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                groups.setdefault((name.startswith("encoder."), parameter.ndim > 1), []).append(parameter)
-        return [
-            {"params": members, "lr": backbone_lr if backbone else lr, "weight_decay": weight_decay if decays else 0.0,
-             "name": f"{'backbone' if backbone else 'head'}{'' if decays else '_no_decay'}"}
-            for (backbone, decays), members in sorted(groups.items(), reverse=True)
-        ]
+    def is_backbone(self, name: str) -> bool:
+        return name.startswith("encoder.")
+
+    def published_backbone(self) -> tuple[nn.Module, str, str] | None:
+        """ImageNet weights: of segmentation-models-pytorch for its own encoders, of timm for `tu-` ones."""
+        timm_name = self.encoder_name.removeprefix("tu-")
+        if timm_name != self.encoder_name:
+            place = hub_file(timm_name)
+            return (self.encoder.model, *place) if place else None
+        repository = published_repository(self.encoder_name)
+        return (self.encoder, repository, "model.safetensors") if repository else None
 
     def _head(self) -> str:
         """The name of the last convolution."""

@@ -1,0 +1,73 @@
+"""HybridMedNet: a pyramid of features, attention, fusion over scales, and tags per image. Listing it does not load torch."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from engine.models import ModelOption, ModelSpec, WeightsSource
+from engine.models.hybridmednet.config import MODES, VIM, VIM_HUB, Config
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+VIM_PARAMETERS = {"vim_tiny": 6.956, "vim_small": 25.413, "vim_base": 96.833}
+
+
+def build(num_classes: int, **options: Any) -> nn.Module:
+    """The network with random weights; nothing is downloaded. Options: engine.models.hybridmednet.config.Config.
+
+    Raises UserError for an unknown option or backbone, and for values that do not go together.
+    """
+    from engine.models.hybridmednet.network import HybridMedNet
+
+    return HybridMedNet(Config.of(num_classes, options))
+
+
+def infer(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """The options of a checkpoint. Raises UserError when the tensors are not those of a HybridMedNet."""
+    from engine.models.hybridmednet.keys import infer as read
+
+    return read(tensors)
+
+
+def _build_vim(name: str, num_classes: int, mode: str = "multilabel") -> nn.Module:
+    from engine.models.hybridmednet.network import Vim
+
+    return Vim(name, num_classes, mode)
+
+
+def _infer_vim(name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    from engine.models.hybridmednet.keys import infer_vim
+
+    return infer_vim(tensors, name)
+
+
+_MODE = ModelOption("mode", "multilabel", MODES)
+
+
+def _vim(name: str) -> ModelSpec:
+    return ModelSpec(
+        name=name, task="classify", build=partial(_build_vim, name), image_size=224, parameters=VIM_PARAMETERS[name], licence="Apache-2.0",
+        mean=MEAN, std=STD, weights=(WeightsSource("imagenet", *VIM_HUB[name], "Apache-2.0"),), learning_rate=1e-4, scratch_learning_rate=5e-4,
+        clip=1.0, schedule="cosine", backbone_lr_ratio=1.0, cpu_image_size=64, options=(_MODE,), infer=partial(_infer_vim, name),
+    )
+
+
+MODELS = (
+    ModelSpec(
+        name="hybridmednet", task="classify", build=build, image_size=224, parameters=30.561, licence="Apache-2.0", mean=MEAN, std=STD,
+        learning_rate=1e-4, scratch_learning_rate=5e-4, clip=1.0, schedule="cosine", backbone_lr_ratio=1.0,
+        cpu_image_size=96,
+        options=(
+            ModelOption("backbone", "convnext_tiny"), ModelOption("fpn_channels", 256, low=16, high=4096),
+            ModelOption("fusion_channels", 512, low=8, high=8192), ModelOption("use_modern_attention", True),
+            ModelOption("use_cross_scale_attention", True), ModelOption("num_heads", 8, low=1, high=64),
+            ModelOption("hierarchical", False), ModelOption("num_coarse_classes", 3, low=1, high=1000),
+            ModelOption("dropout", 0.5, low=0.0, high=0.95), _MODE,
+        ),
+        infer=infer,
+    ),
+    *map(_vim, VIM),
+)
