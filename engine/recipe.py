@@ -11,7 +11,6 @@ from engine import messages
 from engine.config import MASKS_AND_TAGS, TrainConfig, stages_of
 from engine.models import ModelSpec
 
-CPU_BATCH = 4
 CPU_MINUTES = 10.0
 WARMUP_CEILING = 2000
 EMA_CEILING = 0.9999
@@ -131,8 +130,8 @@ def ema_decay(config: TrainConfig, total_steps: int) -> float:
 
 
 def _batch(config: TrainConfig, spec: ModelSpec, data: DataFacts, machine: Machine) -> int:
-    """CPU: 4, which in equal time finds more than 8. Accelerator: by memory, model and picture size. At most half of the images."""
-    size = CPU_BATCH
+    """CPU: what the model finds most with in equal time. Accelerator: by memory, model and picture size. At most half of the images."""
+    size = spec.cpu_batch
     if machine.device != "cpu":
         per_image = (0.25 + 0.03 * spec.parameters) * (config.image_size / 640) ** 2
         size = 2 ** int(math.log2(min(max(1.0, (machine.memory - 1.5) * 0.7 / per_image), spec.reference_batch)))

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FACTS, NETWORKS, TASKS, VERBS, RUNS, FACES = range(1, 7)
 LAYERS = {
     FACTS: "__init__ types registry config messages text workspace overlay overlay_labels predictions datasets metrics augment",
-    NETWORKS: "models losses weights machine",
+    NETWORKS: "models losses weights weights_reading machine",
     TASKS: "tasks recipe settings",
     VERBS: "train schedule ema checkpoint session evaluate predict explain export share video",
     RUNS: "runs jobs worker history",

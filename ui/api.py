@@ -11,16 +11,18 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from engine import messages, runs
-from engine.config import TrainConfig
 from engine.datasets.formats import formats
 from engine.jobs import local
 from engine.models import models
 from engine.runs import Run
+from engine.settings import config_of
 from engine.types import SPLITS, UserError
 from engine.workspace import Workspace
 from ui.i18n import language_of, t
+from ui.pages.predict.downloads import as_json
 from ui.pages.predict.models import file_of, predictors
-from ui.pages.predict.result import Filter, find_objects
+from ui.pages.predict.pictures import heat
+from ui.pages.predict.result import CLASSIFY, Filter, find_objects
 from ui.pages.tools import convert_to_zip
 from ui.pages.train import data, monitor, plan, words
 from ui.selection import App
@@ -100,10 +102,11 @@ class Endpoints:
         Args:
             dataset: id of a data set of the workspace.
             model: name of the model.
-            config: further settings, for instance {"epochs": 20, "image_size": 320}.
+            config: further settings, for instance {"epochs": 20, "image_size": 320}; options of the model stand among them, for instance
+                {"encoder": "resnet18"} for unet or {"backbone": "convnext_tiny"} for timm.
         """
         chosen, spec = self.workspace.dataset(dataset), models.get(model)
-        wanted = TrainConfig.from_dict({**self._settings(config or {}), "data": str(chosen.folder), "model": spec.name, "task": spec.task})
+        wanted = config_of({**self._settings(config or {}), "data": str(chosen.folder), "model": spec.name})
         plan.check_demo(wanted, self.demo)
         run = runs.create(self.workspace.new_run_folder(f"{chosen.name} {plan.display_name(spec.name)}"), wanted)
         ahead = local.submit(run)
@@ -155,12 +158,15 @@ class Endpoints:
     def evaluate(self, request: gr.Request, run: str, split: str = "valid") -> dict[str, Any]:
         """Measure a run's best weights on a split of the data that it was trained with.
 
+        The answer holds "metrics" (AP for objects; Dice and IoU, per image and global, for areas; AUROC, average precision and F1 for
+        classes), the same "per_class", and "curves" where there are any. What cannot be told is null.
+
         Args:
             run: id of the run.
             split: train, valid or test.
         """
         from engine.datasets.collection import load, with_valid
-        from engine.evaluate import align_classes, evaluate
+        from engine.evaluate import evaluate
 
         found = self._run(run)
         predictor, config = predictors(found.folder), found.config()
@@ -169,29 +175,39 @@ class Endpoints:
             raise UserError("split_missing", split=split, known=", ".join(SPLITS))
         with tempfile.TemporaryDirectory(prefix="lightbox-") as scratch:
             collection = with_valid(load(Path(config.data), Path(scratch)), config.valid_fraction, config.seed)
-            samples = align_classes(collection.split(split), collection.classes, predictor.classes)
+            samples = predictor.task.align(collection.split(split), collection.classes, predictor.classes)
             if not samples:
                 raise UserError("split_missing", split=split, known=", ".join(collection.counts()))
             return evaluate(predictor, samples, split=split)
 
-    def predict(self, request: gr.Request, model: str, image: gr.FileData, threshold: float = 0.45) -> dict[str, Any]:
-        """Find objects in an image.
+    def predict(self, request: gr.Request, model: str, image: gr.FileData, threshold: float | None = None, explain: str = "") -> dict[str, Any]:
+        """Find objects, areas or classes in an image, as the model was trained for.
+
+        The entry of the image holds "instances" with boxes [x, y, width, height] in pixels; or "mask", a PNG as a data URL whose "values" say
+        what its pixels mean ("masks" where classes may overlap), and "areas" in pixels, with mm2 where the file says how large a pixel is;
+        or "tags", the surest first, each with its "score" and whether it is "present".
 
         Args:
             model: id of a run, or of a weights file of the workspace ("weights/name.pt").
             image: the upload.
-            threshold: lowest score that is answered, 0 to 1.
+            threshold: lowest score or probability that counts, 0 to 1; by default 0.45 for objects, and for areas and classes what
+                validation found best.
+            explain: name of a class of a classification model; a heat map of where the model sees it comes under "heat", a JPEG as a data URL.
         """
-        from engine.predict import as_json
-
-        if not 0 <= float(threshold) <= 1:
+        if threshold is not None and not 0 <= float(threshold) <= 1:
             raise UserError("option_bounds", name="threshold", value=threshold, low=0, high=1)
-        path = uploaded(image)
-        result = find_objects(predictors(file_of(self.workspace, model)), [path], lambda done, total: None)
+        path, weights = uploaded(image), file_of(self.workspace, model)
+        predictor = predictors(weights)
+        result = find_objects(predictor, [path], lambda done, total: None)
         for _, error in result.failures:
             raise error
-        chosen = Filter(float(threshold))
-        return as_json(result.model, result.task, result.classes, [(shot.name, shot.size, chosen(shot.labels)) for shot in result.shots])
+        cut = predictor.cut if result.task != CLASSIFY else 0.5
+        chosen = Filter(cut if threshold is None else float(threshold), own=threshold is None)
+        answer = as_json(result, chosen)
+        if explain:
+            result.source = (weights, None)
+            answer["images"][0]["heat"] = heat(result, path, explain)
+        return answer
 
     def _run(self, wanted: str) -> Run:
         """Raises UserError for an id that is not there."""

@@ -103,6 +103,51 @@ def heat(grid: np.ndarray, label: str, *, color: str = "#EDEDED", unit: str = "{
     return tag("div", picture, class_="lb-heat")
 
 
+def curves(found: Sequence[Cloud], label: str, *, x_name: str, y_name: str, diagonal: str = "", marks: bool = False) -> Html:
+    """Lines through points in 0..1, one a class, in a square. `diagonal` is "up" or "" (none); `marks` sets a dot at each point."""
+    grid = [tag("path", d="".join(f"M{at} 0v100M0 {at}h100" for at in (20, 40, 60, 80)), class_="lb-chart-grid")]
+    if diagonal:
+        grid.append(tag("path", d="M0 100L100 0", class_="lb-chart-diagonal"))
+    lines = [_curve(each, marks) for each in found if len(each.points)]
+    picture = tag("svg", *grid, *lines, viewBox="0 0 100 100", preserveAspectRatio="none", role="img", aria_label=label)
+    ticks = [(at, f"{at:g}") for at in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)]
+    return _plot(picture, ticks, ticks, x_name=x_name, y_name=y_name, class_="lb-scatter lb-square")
+
+
+def _curve(line: Cloud, marks: bool) -> Html:
+    places = [(100 * min(max(x, 0.0), 1.0), 100 - 100 * min(max(y, 0.0), 1.0)) for x, y in line.points]
+    path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+    dots = tag("path", d="".join(f"M{x:.1f} {y:.1f}h0" for x, y in places), stroke=line.color, class_="lb-chart-marks") if marks else ""
+    casing = tag("path", d=path, class_="lb-chart-case")  # so that a pale colour stands out from a pale page
+    return join([casing, tag("path", tag("title", line.name), d=path, stroke=line.color, class_="lb-chart-line"), dots])
+
+
+def legend(named: Sequence[tuple[str, str, str]]) -> Html:
+    """(name, CSS colour, figure) of each line of a plot."""
+    return tag("div", *(tag("span", tag("i", class_="lb-swatch", style=f"background:{color}"), name, " ", tag("b", text) if text else "")
+                        for name, color, text in named), class_="lb-legend")
+
+
+def confusion(names: Sequence[str], counts: np.ndarray, label: str, corner: str = "") -> Html:
+    """Counts [C,C], truth down and answer across, as a table; a cell is tinted by its share of its row."""
+    names = names[:MOST_CELLS]
+    table = np.asarray(counts)[: len(names), : len(names)]
+    head = tag("tr", tag("th", corner), *(tag("th", i + 1, title=name, scope="col") for i, name in enumerate(names)))
+    rows = []
+    for i, name in enumerate(names):
+        whole = max(1, int(table[i].sum()))
+        cells = [tag("td", html.number(int(value)) if value else "", title=f"{name} > {names[j]}: {html.number(int(value))} ({value / whole:.0%})",
+                     style=_tint(value / whole, right=i == j)) for j, value in enumerate(table[i])]
+        rows.append(tag("tr", tag("th", tag("span", f"{i + 1} ", class_="lb-muted"), name, scope="row", title=name), *cells))
+    return tag("div", tag("table", tag("thead", head), tag("tbody", *rows), class_="lb-matrix"), class_="lb-table-frame", tabindex=0, role="region",
+               aria_label=label)
+
+
+def _tint(share: float, *, right: bool) -> str | None:
+    color = "var(--lb-accent)" if right else "var(--lb-bad)"
+    return f"background:color-mix(in srgb, {color} {round(10 + 45 * share)}%, transparent)" if share else None
+
+
 def coarse(grid: np.ndarray, cells: int = CELLS) -> np.ndarray:
     """At most `cells` a side: the mean of each block, so that the numbers stay those of single cells."""
     step = max(1, -(-grid.shape[0] // cells))

@@ -10,6 +10,7 @@ import pandas as pd
 
 from engine import schedule
 from engine.config import TrainConfig
+from engine.metrics import names as metric_names
 from engine.recipe import plain_from, warmup_steps
 from ui.html import Html, join, tag
 from ui.i18n import label, t
@@ -18,15 +19,15 @@ Row = Mapping[str, Any]
 Points = list[tuple[float, float]]
 LIMIT = 300
 FAMILIES = {"mal": "class", "vfl": "class", "focal": "class", "ce": "class", "bbox": "bbox", "giou": "giou", "fgl": "local", "ddf": "local"}
-METRICS = ("AP50", "AP", "AP75")
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#C0689B", "#A87400", "#7A8691", "#3E8FCB", "#8E6BBF")
 LOSS_COLOURS = {"total": "#7A8691", "class": "#D55E00", "bbox": "#0072B2", "giou": "#C0689B", "local": "#009E73"}
-METRIC_COLOURS = dict(zip(METRICS, PALETTE, strict=False))
 PICTURE_STEPS = 240
 
 
 def family(part: str) -> str:
     """The family of a loss term: "loss_mal_aux_1" -> "class"; an unknown one is its own."""
+    if part.endswith("_tversky"):
+        return "tversky"
     stem = part.removeprefix("loss_").split("_")[0]
     return FAMILIES.get(stem, stem)
 
@@ -43,7 +44,7 @@ def slim(row: Row) -> dict[str, Any]:
 
 
 def loss_series(rows: Iterable[Row]) -> dict[str, Points]:
-    """Total and families by step. The terms of a family add up over layers and denoising groups."""
+    """Total and families by step. The terms of a family add up over layers and denoising groups; a family that is all there is has no curve."""
     series: dict[str, Points] = {}
     for row in rows:
         if row.get("split") != "train" or _number(row.get("loss")) is None:
@@ -54,10 +55,10 @@ def loss_series(rows: Iterable[Row]) -> dict[str, Points]:
                 sums[family(name)] = sums.get(family(name), 0.0) + float(value)
         for name, value in sums.items():
             series.setdefault(name, []).append((float(row["step"]), value))
-    return series
+    return series if len(series) > 2 else {name: points for name, points in series.items() if name == "total"}
 
 
-def metric_series(rows: Iterable[Row], names: Sequence[str] = METRICS) -> dict[str, Points]:
+def metric_series(rows: Iterable[Row], names: Sequence[str]) -> dict[str, Points]:
     """Validation metrics by epoch; an undefined value leaves a gap."""
     valid = [row for row in rows if row.get("split") == "valid"]
     series = {name: [(float(row["epoch"]), float(row[name])) for row in valid if _number(row.get(name)) is not None] for name in names}
@@ -96,9 +97,17 @@ def loss_update(rows: Sequence[Row], language: str, drawn: Drawn) -> tuple[gr.Li
     return update(points, colours, "step", drawn, mean=True)
 
 
-def metric_update(rows: Sequence[Row], drawn: Drawn, epochs: int = 0) -> tuple[gr.LinePlot, Drawn]:
+def metric_update(rows: Sequence[Row], task: str, language: str, drawn: Drawn, epochs: int = 0) -> tuple[gr.LinePlot, Drawn]:
     """The metric plot's next value, see `update`. Its axis spans the whole run, so that one sees how much is still to come."""
-    return update(metric_series(rows), METRIC_COLOURS, "epoch", drawn, x_lim=[0, epochs] if epochs > 1 else None)
+    shown = metric_names.shown(task)
+    series = {metric_name(name, language): points for name, points in metric_series(rows, shown).items()}
+    colours = {metric_name(name, language): colour for name, colour in colours_of(shown).items()}
+    return update(series, colours, "epoch", drawn, x_lim=[0, epochs] if epochs > 1 else None)
+
+
+def metric_name(name: str, language: str) -> str:
+    """What a metric is called: "dice_global" -> "Dice of all pixels"."""
+    return _name(f"metric.{name}", name, language)
 
 
 def rate_update(rows: Sequence[Row]) -> gr.LinePlot:
@@ -179,6 +188,8 @@ def schedule_picture(config: TrainConfig, total_steps: int, epochs: int, end: st
 def _parts(config: TrainConfig, total_steps: int, epochs: int) -> list[tuple[str, float, float]]:
     """(name, from, to) as shares of the run, as engine.schedule walks through them."""
     warm = warmup_steps(config, total_steps) / total_steps
+    if config.schedule in ("cosine", "plateau"):
+        return [("warmup", 0.0, warm), ("cosine" if config.schedule == "cosine" else "flat", warm, 1.0)]
     tail = (plain_from(config, epochs) - 1) / max(1, epochs)
     flat = min(max(warm, config.flat), tail)
     return [("warmup", 0.0, warm), ("flat", warm, flat), ("cosine", flat, tail), ("tail", max(warm, tail), 1.0)]

@@ -11,6 +11,8 @@ import albumentations as A
 import cv2
 import numpy as np
 
+from engine.augment import seed_all
+
 PRESETS = ("none", "flip", "standard", "tutorial")
 
 
@@ -30,7 +32,7 @@ def apply(transform: A.Compose | None, image: np.ndarray, mask: None, seed: int)
     """The transformed image u8[H,W,3]; called as for segmentation, but there is no mask. The same seed gives the same result."""
     if transform is None:
         return image, mask
-    transform.set_random_seed(seed)
+    seed_all(transform, seed)
     return transform(image=image)["image"], mask
 
 

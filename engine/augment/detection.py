@@ -5,6 +5,8 @@ from __future__ import annotations
 import albumentations as A
 import numpy as np
 
+from engine.augment import seed_all
+
 FILL = 114
 
 
@@ -25,7 +27,7 @@ def apply(transform: A.Compose | None, image: np.ndarray, boxes: np.ndarray, see
     height, width = image.shape[:2]
     inside = np.clip(boxes, 0, [width, height, width, height])
     usable = np.flatnonzero((inside[:, 2] - inside[:, 0] > 1e-3) & (inside[:, 3] - inside[:, 1] > 1e-3))
-    transform.set_random_seed(seed)
+    seed_all(transform, seed)
     result = transform(image=image, bboxes=inside[usable], keep=usable.astype(np.float64))
     kept = np.asarray(result["keep"], np.float64).astype(np.int64).reshape(-1)
     return result["image"], np.asarray(result["bboxes"], np.float32).reshape(-1, 4), kept

@@ -10,6 +10,8 @@ import albumentations as A
 import cv2
 import numpy as np
 
+from engine.augment import seed_all
+
 VOID = 255
 PRESETS = ("none", "flip", "standard", "tutorial")
 
@@ -40,7 +42,7 @@ def apply(transform: A.Compose | None, image: np.ndarray, mask: np.ndarray | Non
     """
     if transform is None:
         return image, mask
-    transform.set_random_seed(seed)
+    seed_all(transform, seed)
     if mask is None:
         return transform(image=image)["image"], None
     if mask.dtype == np.uint16:  # as two planes of bytes: the fill, 255 in both, is IGNORE again

@@ -23,7 +23,7 @@ class MaskMeter:
 
     def __init__(self, classes: Sequence[str], *, exclusive: bool, hausdorff: bool = False) -> None:
         self.classes, self.exclusive, self.hausdorff = tuple(classes), exclusive, hausdorff
-        self._counted = np.array([name != BACKGROUND for name in classes], bool)
+        self._counted = np.array([name.strip().casefold() != BACKGROUND for name in classes], bool)
         count = len(self.classes)
         self._pixels = np.zeros((3, count), np.int64)  # TP, FP, FN
         self._shown, self._absent, self._alarms = (np.zeros(count, np.int64) for _ in range(3))

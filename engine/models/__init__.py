@@ -44,7 +44,8 @@ class ModelSpec:
     `build(num_classes, **options)` returns an nn.Module that fulfils engine.models.network.Network; `options` are what it takes.
     `infer(tensors by name)` tells from a bare checkpoint the options, `num_classes` among them, that rebuild its network.
     `image_size` is the side of the square input in pixels, always a multiple of `stride`; `cpu_image_size` the largest one suggested
-    without a GPU.
+    without a GPU,
+    `cpu_batch` the number of images in a batch there.
     `mean`, `std` are per channel, for RGB in 0..1. `parameters` counts in millions (4 classes).
     `learning_rate` is the published one at `reference_batch` images; `backbone_lr_ratio` multiplies it for the backbone.
     `scratch_learning_rate` is the rate without pretrained weights (0: somewhat above the published one), `clip` the limit of gradients.
@@ -70,6 +71,7 @@ class ModelSpec:
     clip: float = 0.1
     schedule: str = "flat_cosine"
     cpu_image_size: int = 320
+    cpu_batch: int = 4
     options: tuple[ModelOption, ...] = ()
     infer: Callable[[dict[str, Tensor]], dict[str, Any]] | None = None
 

@@ -1,5 +1,7 @@
 """The web API as a script meets it: typed, looked up by id, errors with a remedy, uploads only."""
 
+import base64
+import io
 import shutil
 import time
 from types import SimpleNamespace
@@ -9,11 +11,13 @@ import httpx
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
+from PIL import Image
 
 from engine import runs
 from engine.config import TrainConfig
 from engine.datasets.images import save_image
 from engine.datasets.samples import generate
+from engine.settings import config_of
 from engine.worker import work
 from engine.workspace import Workspace
 from ui import api
@@ -142,6 +146,80 @@ def test_a_path_of_the_server_is_no_upload(served, trained, file):
     answer = asked(served, "predict", [trained, file, 0.5])
     assert "root:" not in answer
     assert "must be an upload" in answer or "event: error" in answer
+
+
+# ---- masks and tags
+
+
+SMALL = {"epochs": 1, "batch": 4, "precision": "none", "threads": 1, "workers": 0, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def segmenter(workspace, tmp_path_factory):
+    return small_run(workspace, tmp_path_factory, "semantic", {"model": "unet", "image_size": 64, "encoder": "resnet18"})
+
+
+@pytest.fixture(scope="module")
+def classifier(workspace, tmp_path_factory):
+    return small_run(workspace, tmp_path_factory, "classify", {"model": "timm", "image_size": 32, "backbone": "test_resnet"})
+
+
+def small_run(workspace, tmp_path_factory, kind, settings):
+    """A run on eight images: its weights hardly differ from random ones."""
+    folder = tmp_path_factory.mktemp(kind) / "data"
+    generate(kind, folder, images=10, seed=3)
+    run = runs.create(workspace.new_run_folder(kind), config_of({**SMALL, **settings, "data": str(folder)}))
+    work(run)
+    assert run.state()["phase"] == "done", run.state()
+    return run.id
+
+
+def test_a_mask_comes_as_a_picture_with_what_its_values_mean(served, segmenter, tmp_path):
+    save_image(tmp_path / "a.png", np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8))
+    answer = served.predict(segmenter, handle_file(str(tmp_path / "a.png")), api_name="/predict")
+    image = answer["images"][0]
+    assert answer["task"] == "semantic"
+    mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(image["mask"].partition("base64,")[2]))))
+    assert mask.shape == (40, 60)
+    assert set(np.unique(mask).astype(str)) <= image["values"].keys()
+    for area in image["areas"]:
+        value = next(int(value) for value, name in image["values"].items() if name == area["class"])
+        assert (mask == value).sum() == area["pixels"]
+
+
+def test_a_threshold_of_one_leaves_no_area(served, segmenter, tmp_path):
+    save_image(tmp_path / "a.png", np.full((40, 60, 3), 90, np.uint8))
+    assert served.predict(segmenter, handle_file(str(tmp_path / "a.png")), 1.0, api_name="/predict")["images"][0]["areas"] == []
+
+
+def test_tags_come_sorted_and_with_a_heat_map_on_request(served, classifier, tmp_path):
+    save_image(tmp_path / "a.png", np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8))
+    picture = handle_file(str(tmp_path / "a.png"))
+    tags = served.predict(classifier, picture, api_name="/predict")["images"][0]["tags"]
+    assert [tag["score"] for tag in tags] == sorted((tag["score"] for tag in tags), reverse=True)
+    assert not any(tag["present"] for tag in served.predict(classifier, picture, 1.0, api_name="/predict")["images"][0]["tags"])
+    heat = served.predict(classifier, picture, None, tags[0]["class"], api_name="/predict")["images"][0]["heat"]
+    assert Image.open(io.BytesIO(base64.b64decode(heat.partition("base64,")[2]))).size == (60, 40)
+    assert tags[0]["class"] in served.predict(classifier, picture, None, "unicorn", api_name="/predict")["error"]["remedy"]
+
+
+def test_objects_have_no_heat_map(served, trained, tmp_path):
+    save_image(tmp_path / "a.png", np.full((40, 60, 3), 90, np.uint8))
+    name = served.predict(trained, handle_file(str(tmp_path / "a.png")), api_name="/predict")["classes"][0]
+    assert served.predict(trained, handle_file(str(tmp_path / "a.png")), None, name, api_name="/predict")["error"]["remedy"]
+
+
+def test_an_evaluation_of_masks_and_of_tags_says_what_it_measured(served, segmenter, classifier):
+    masks = served.predict(segmenter, "valid", api_name="/evaluate")
+    assert {"dice", "iou", "dice_global"} <= masks["metrics"].keys()
+    tags = served.predict(classifier, "valid", api_name="/evaluate")
+    assert {"auroc", "average_precision", "f1"} <= tags["metrics"].keys()
+
+
+def test_options_of_a_model_stand_among_the_settings(served, dataset):
+    for config, wrong in (({"encoder": "no_such"}, "no_such"), ({"backbone": "resnet18"}, "backbone")):
+        error = served.predict(dataset, "unet", {"epochs": 1, **config}, api_name="/start_training")["error"]
+        assert wrong in error["message"]
 
 
 def test_a_broken_image_is_named(served, trained, tmp_path):

@@ -2,16 +2,19 @@
 
 import csv
 import json
+import zipfile
+from io import BytesIO
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from engine.datasets.images import save_image
-from engine.types import Instances, UserError
+from engine.types import Instances, SemanticMask, Tags, UserError
 from engine.workspace import Workspace
-from ui.pages.predict import downloads, models, view
-from ui.pages.predict.result import Filter, Result, Shot, find_objects, picture, shown_pixels
+from ui.pages.predict import controls, downloads, findings, models, pictures, view
+from ui.pages.predict.pictures import drawn, picture, shown_pixels
+from ui.pages.predict.result import Filter, Result, Shot, find_objects, on_disk, prepared
 
 
 @pytest.fixture
@@ -58,10 +61,10 @@ def test_filters_act_on_what_is_there_and_best_comes_first(result):
 
 
 def test_the_drawing_fades_with_its_opacity(result):
-    shot, pictures = result.shots[0], set()
+    shot, seen = result.shots[0], set()
     for opacity in (0.0, 0.5, 1.0):
-        pictures.add(picture(shot, Filter(0.0, None, opacity), result.classes))
-    assert len(pictures) == 3
+        seen.add(picture(result, shot, Filter(0.0, None, opacity)))
+    assert len(seen) == 3
 
 
 def test_small_images_are_enlarged_and_large_ones_reduced(tmp_path, image):
@@ -147,3 +150,155 @@ def test_the_headers_run_is_the_first_choice():
     assert models.pick(found, "y", "runs/x") == "runs/x"
     assert models.pick(found, "gone", "gone") == "runs/x"
     assert models.pick([], "y") is None
+
+
+# ---- masks
+
+
+def mask_of(*layers, exclusive=False):
+    """A prediction whose probabilities are given, [C,H,W]."""
+    chances = np.array(layers, np.float16)
+    if exclusive:
+        return SemanticMask(classes=chances.argmax(0).astype(np.uint16), probabilities=chances)
+    return SemanticMask(layers=chances >= 0.5, probabilities=chances)
+
+
+@pytest.fixture
+def areas(image, tmp_path, monkeypatch):
+    """Half of the image is surely tumour, a quarter perhaps; an image without a name of its own comes twice."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "up"))
+    chances = np.zeros((48, 64))
+    chances[:24], chances[24:36] = 0.9, 0.3
+    shots = [Shot(image, "a.png", (64, 48), mask_of(chances), (0.5, 0.2)), Shot(image, "a.jpg", (64, 48), mask_of(chances))]
+    return Result("unet", "semantic", ("tumour",), 0.5, shots, thresholds=(0.5,))
+
+
+def test_a_threshold_changes_the_areas_without_another_look(areas):
+    for threshold, pixels in ((0.5, "1,536"), (0.2, "2,304"), (0.95, None)):
+        markup = view.result_html(areas, 0, Filter(threshold), "en")
+        assert pixels in markup if pixels else "No area passes" in markup
+
+
+def test_areas_in_square_millimetres_stand_only_where_the_file_says_how_large_a_pixel_is(areas):
+    known, unknown = (view.result_html(areas, index, Filter(0.5), "en") for index in (0, 1))
+    assert "mm²" in known
+    assert "153.6" in known  # 1536 pixels of 0.5 x 0.2 mm
+    assert "does not say how large a pixel is" in unknown
+
+
+def test_a_class_that_is_filtered_out_is_not_drawn(areas):
+    shot, plain = areas.shots[0], shown_pixels(areas.shots[0].file)
+    assert (drawn(plain, areas, shot, Filter(0.5, None, 0.5)) != plain).any()
+    assert (drawn(plain, areas, shot, Filter(0.5, (7,), 0.5)) == plain).all()
+
+
+def test_contours_leave_the_inside_of_an_area_as_it_is(areas):
+    shot, plain = areas.shots[0], shown_pixels(areas.shots[0].file)
+    filled, edged = (drawn(plain, areas, shot, Filter(0.5, None, 0.5, contours)) for contours in (False, True))
+    assert (filled[100, 300] != plain[100, 300]).any()
+    assert (edged[100, 300] == plain[100, 300]).all()
+    assert (edged != plain).any()
+
+
+def test_masks_wait_on_disk_and_are_the_same(areas):
+    labels = areas.shots[0].labels
+    kept = on_disk(labels)
+    assert isinstance(kept.probabilities, np.memmap)
+    assert (kept.above(0.2).layers == labels.above(0.2).layers).all()
+
+
+def test_a_zip_holds_overlays_masks_and_both_tables_under_names_of_their_own(areas):
+    with zipfile.ZipFile(downloads.zip_file(areas, Filter(0.5, None, 0.45))) as packed:
+        assert sorted(packed.namelist()) == ["masks/a.png", "masks/a_2.png", "overlays/a.jpg", "overlays/a_2.jpg", "predictions.csv", "predictions.json"]
+        told = json.loads(packed.read("predictions.json"))["images"]
+        mask = np.asarray(pictures.Image.open(BytesIO(packed.read("masks/a.png"))))
+    assert told[1] == {"file": "a_2.jpg", "width": 64, "height": 48, "mask": "masks/a_2.png", "values": {"0": "background", "1": "tumour"},
+                       "areas": [{"class": "tumour", "class_id": 0, "pixels": 1536}]}
+    assert told[0]["areas"][0]["mm2"] == 153.6
+    assert (mask[:24] == 1).all()
+    assert not mask[24:].any()
+
+
+def test_the_json_of_masks_stands_by_itself(areas):
+    told = json.loads(downloads.json_file(areas, Filter(0.5)).read_text(encoding="utf-8"))
+    assert told["images"][0]["mask"].startswith("data:image/png;base64,")
+
+
+def test_the_csv_of_masks_has_a_row_for_each_area(areas):
+    rows = rows_of(downloads.csv_file(areas, Filter(0.5)))
+    assert [row["pixels"] for row in rows] == ["1536", "1536"]
+    assert [row["mm2"] for row in rows] == ["153.6", ""]
+    assert float(rows[0]["share"]) == 0.5
+
+
+# ---- tags
+
+
+@pytest.fixture
+def tagged(image, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "up"))
+    labels = Tags([0.3, 0.6, 0.1])
+    return Result("timm", "classify", ("nodule", "=mass", "<i>x"), 0.5, [Shot(image, "a.png", (64, 48), labels)], thresholds=(0.2, 0.7, 0.5))
+
+
+def test_a_class_is_present_by_the_threshold_that_validation_found_for_it(tagged):
+    own, one = (view.result_html(tagged, 0, Filter(0.5, own=own), "en") for own in (True, False))
+    assert there(own) == ["nodule"]
+    assert there(one) == ["=mass"]
+    assert own.index("=mass") < own.index("nodule")
+    assert "<i>x" not in own
+
+
+def test_a_single_label_has_one_answer_and_runners_up(tagged):
+    tagged.exclusive = True
+    markup = view.result_html(tagged, 0, Filter(0.5), "en")
+    assert there(markup) == ["=mass"]
+    assert "lb-answer" in markup
+    assert "lb-limit" not in markup
+    assert [tag["present"] for tag in downloads.as_json(tagged, Filter(0.5))["images"][0]["tags"]] == [True, False, False]
+
+
+def test_the_csv_of_tags_tells_the_threshold_of_each(tagged):
+    rows = rows_of(downloads.csv_file(tagged, Filter(0.5)))
+    assert [(row["class"], row["threshold"], row["present"]) for row in rows] == [("'=mass", "0.7", "0"), ("nodule", "0.2", "1"), ("<i>x", "0.5", "0")]
+
+
+def test_the_heat_map_belongs_to_the_class_that_was_pressed(tagged, monkeypatch):
+    asked = []
+    monkeypatch.setattr(pictures, "evidence_of", lambda result, file, class_id: asked.append(class_id) or np.eye(4, dtype=np.float32))
+    monkeypatch.setattr(view, "evidence_of", pictures.evidence_of)
+    plain = view.result_html(tagged, 0, Filter(0.5), "en")
+    heated = view.result_html(tagged, 0, Filter(0.5, explain=1), "en")
+    assert set(asked) == {1}
+    assert 'aria-pressed="true"' not in plain
+    assert "Where the model sees" in heated
+    assert plain.split("base64,")[1][:4000] != heated.split("base64,")[1][:4000]
+
+
+def test_certainty_is_never_rounded_up_to_a_hundred_percent():
+    assert findings.percent(0.99971) == ">99.9 %"
+    assert findings.percent(0.5) == "50.0 %"
+
+
+@pytest.mark.parametrize(("task", "shown"), [("detect", [True, False, False, False, False, False]), ("semantic", [True, True, False, False, True, True]),
+                                             ("classify", [False, False, True, True, True, False]), (None, [True, False, False, False, False, False])])
+def test_each_task_shows_its_own_controls(task, shown):
+    assert [update["visible"] if isinstance(update, dict) else update.visible for update in controls.for_task(task, "en")] == shown
+
+
+def test_looking_several_times_does_not_change_the_loaded_model():
+    loaded = Stub()
+    loaded.tta, loaded.tiled = False, False
+    assert prepared(loaded, tta=True, tiled=True).tta
+    assert not loaded.tta
+    assert not loaded.tiled
+
+
+def there(markup):
+    """Names of the tags that are highlighted."""
+    return [part.split("</span>")[0].split("<span>")[1] for part in markup.split("lb-tagrow lb-there")[1:]]
+
+
+def rows_of(file):
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        return list(csv.DictReader(stream))

@@ -1,12 +1,14 @@
 """The table of runs: facts, comparison, and the way to the trash."""
 
 import pytest
+import torch
 
 from engine import runs
 from engine.config import TrainConfig
 from engine.types import UserError
 from engine.workspace import Workspace
-from ui.pages.runs import curves, shown, table
+from ui.pages.runs import compared, comparison, curves, shown, table
+from ui.pages.train import groups
 from ui.pages.train.monitor import all_runs
 
 
@@ -95,3 +97,59 @@ def test_a_run_that_trains_is_not_deleted(workspace):
     with pytest.raises(UserError):
         table.move_to_trash(workspace, run)
     assert run.exists()
+
+
+# ---- comparisons of a group
+
+def compared_runs(workspace, **metrics):
+    group = groups.new("pets")
+    made = []
+    for backbone, value in (("resnet18", 0.7), ("resnet50", 0.9)):
+        run = runs.create(workspace.runs_folder / backbone, TrainConfig(model="timm", task="classify", options={"backbone": backbone}))
+        run.append_metrics({"time": 1.0, "step": 1, "epoch": 1, "split": "train", "loss": 1.0, "images_per_s": 12.0})
+        run.append_metrics({"time": 9.0, "step": 1, "epoch": 1, "split": "valid", "auroc": value})
+        run.write_validation({"epoch": 1, "metrics": {"auroc": value, **metrics}, "per_class": []})
+        run.write_state(phase="done", memory_gib=1.5)
+        groups.mark(run, group)
+        made.append(run)
+    return group, made
+
+
+def test_a_comparison_tells_what_was_measured_of_each_run(workspace):
+    group, made = compared_runs(workspace, auroc_low=0.6, auroc_high=0.95)
+    markup = comparison.table_html(group, made, "en")
+    assert "timm resnet50" in markup
+    assert "<b>0.900</b>" in markup
+    assert "<b>0.700</b>" not in markup
+    assert "(0.60-0.95)" in markup
+    assert 'data-value="12.0"' in markup
+    assert 'data-value="1.5"' in markup
+    assert markup.count("data-sort") == len(comparison.HEAD)
+
+
+def test_parameters_are_counted_in_the_weights_without_running_statistics(workspace):
+    _, (run, _) = compared_runs(workspace)
+    assert comparison.measured(run).parameters is None
+    torch.save({"model": {"a.weight": torch.zeros(500, 1000), "bn.running_mean": torch.zeros(9)}}, run.best)
+    assert comparison.measured(run).parameters == 0.5
+    run.best.write_bytes(b"broken")
+    assert comparison.measured(run).parameters is None
+
+
+def test_the_page_shows_the_newest_comparison_and_none_when_there_is_none(workspace):
+    assert not compared(workspace, None, "en")[0].visible
+    group, _ = compared_runs(workspace)
+    frame, chosen, markup = compared(workspace, "gone", "en")
+    assert frame.visible
+    assert chosen.value == group.key
+    assert "resnet18" in markup
+
+
+def test_runs_are_measured_by_the_metric_of_their_task(workspace):
+    _, made = compared_runs(workspace)
+    line = table.line_of(made[0], {})
+    assert (line.metric, line.best) == ("auroc", (0.7, 1))
+    assert "AUROC" in table.table_html([line], [], "en")
+    _, drawn = curves(workspace, [run.id for run in made], "AP50", None)
+    assert set(drawn) == {"resnet18", "resnet50"}
+    assert [name for _, name in shown(workspace, [run.id for run in made], "en")[11]["choices"]] == ["auroc", "average_precision", "f1", "loss"]

@@ -1,5 +1,6 @@
 """The train page without a browser: what it says of the data, what it plans, and how it watches a run's folder."""
 
+import dataclasses
 import json
 import os
 from types import SimpleNamespace
@@ -15,14 +16,14 @@ from engine.recipe import DataFacts, Machine, schedule_facts, suggest
 from engine.runs import Run
 from engine.types import UserError
 from engine.workspace import Workspace
-from ui.pages.train import data, monitor, pictures, plan, words
+from ui.pages.train import data, monitor, pictures, plan, setup, words
 from ui.pages.train.watch import Watch, look
 
 SKIPPED = gr.skip()
 
 
-def a_set(counts, classes=("cat", "dog"), name="<i>pets</i>"):
-    return SimpleNamespace(id="pets", name=name, task="detect", classes=classes, counts=lambda: counts, folder="/data/pets")
+def a_set(counts, classes=("cat", "dog"), name="<i>pets</i>", task="detect"):
+    return SimpleNamespace(id="pets", name=name, task=task, classes=classes, counts=lambda: counts, folder="/data/pets")
 
 
 def split(images, boxes, unlabeled=0, classes=None):
@@ -62,6 +63,59 @@ def test_a_validation_part_that_will_be_split_off_is_counted_off():
 ])
 def test_the_card_warns_of_what_makes_a_poor_training(counts, words_said):
     assert any(words_said in words for _, words in data.warnings(a_set(counts), "en"))
+
+
+# ---- models that fit the data
+
+@pytest.fixture
+def offered(monkeypatch):
+    """The registry's models are those given as (name, task) for the length of a test."""
+    def only(*pairs):
+        first = next(iter(models.entries().values()))
+        monkeypatch.setattr(models, "_entries", {name: dataclasses.replace(first, name=name, task=task) for name, task in pairs})
+    return only
+
+
+def labeled(task):
+    return a_set({"train": split(90, 0, classes={"cat": 40, "dog": 50}), "valid": split(9, 0, classes={"cat": 9})}, task=task)
+
+
+@pytest.mark.parametrize("task", ["classify", "semantic"])
+def test_a_set_that_no_model_can_learn_folds_the_choice_away_and_says_why(offered, task):
+    offered(("boxes", "detect"))
+    chosen = labeled(task)
+    radio, *steps = setup.models_for(chosen, "boxes", "en")
+    assert (radio["choices"], radio["value"]) == ([], None)
+    assert [step["visible"] for step in steps] == [False, False]
+    why = data.obstacle(chosen, "en")
+    assert messages.text(f"task.{task}", "en") in why
+    assert any(words == why for _, words in data.warnings(chosen, "en"))
+    with pytest.raises(UserError) as refused:
+        data.pick_model(chosen, "boxes")
+    assert refused.value.key == "no_model_for_task"
+
+
+@pytest.mark.parametrize("task", ["classify", "semantic"])
+def test_models_show_as_soon_as_one_of_the_sets_task_is_registered(offered, task):
+    offered(("boxes", "detect"), ("other", task))
+    radio, *steps = setup.models_for(labeled(task), "boxes", "en")
+    assert [name for _, name in radio["choices"]] == ["other"]
+    assert radio["value"] == "other"
+    assert [step["visible"] for step in steps] == [True, True]
+    assert data.obstacle(labeled(task), "en") == ""
+    assert data.pick_model(labeled(task), "boxes") == "other"
+
+
+def test_outlines_are_learned_by_models_for_boxes_and_areas_too(offered):
+    offered(("boxes", "detect"), ("areas", "semantic"), ("shapes", "instance"))
+    chosen = a_set({"train": split(90, 400)}, task="instance")
+    assert [spec.name for spec in data.models_of(chosen)] == ["shapes", "boxes", "areas"]
+    assert data.pick_model(chosen, "boxes") == "boxes"
+
+
+def test_a_set_without_labels_says_so_at_the_start_button():
+    assert "nothing to learn" in data.obstacle(a_set({"train": split(100, 0)}), "en")
+    assert data.obstacle(None, "en")
 
 
 def test_names_of_people_are_escaped():

@@ -10,6 +10,7 @@ import gradio as gr
 from engine import machine
 from engine.datasets import samples
 from engine.datasets.store import Dataset
+from engine.metrics.names import headline
 from engine.runs import Run
 from engine.workspace import Workspace
 from ui import html, plots
@@ -18,10 +19,12 @@ from ui.html import Html, tag
 from ui.i18n import label, language_of, static, t
 from ui.pages.data.pictures import strip
 from ui.pages.data.words import counts_in_words, health
+from ui.pages.train.words import task_of
 from ui.progress import Work
 from ui.selection import App, choose_dataset, choose_run, go_to, name_of
 
 SAMPLE_IMAGES, SAMPLE_SEED = 120, 0
+SAMPLES = ("detect", "semantic", "classify")
 LATEST = 3
 BLANK = "\u00a0"
 TONES = {"done": "good", "running": "good", "starting": "good", "failed": "bad", "interrupted": "warn", "queued": "warn"}
@@ -41,34 +44,41 @@ def build(app: App) -> None:
                                             tag("p", t("home.lead", language), class_="lb-lead"))))
         with gr.Row(elem_classes="lb-doors", equal_height=True):
             doors = {name: _door(name, variant) for name, variant in DOORS}
+        kind = doors["sample"][2]
         filled = bool(app.workspace.datasets() or app.workspace.runs())
         recent = gr.HTML(static(_recent_waiting) if filled else "", elem_classes="lb-recent", js_on_load=OPEN_JS)
         device = gr.HTML(static(_machine_waiting), elem_classes="lb-machine")
-    _wire_doors(app, {name: button for name, (_, button) in doors.items()}, doors["sample"][0])
+    _wire_doors(app, {name: button for name, (_, button, _) in doors.items()}, doors["sample"][0], kind)
     _wire_cards(app, recent, device)
 
 
-def _door(name: str, variant: Any) -> tuple[gr.HTML, gr.Button]:
-    """The text, whose place a progress bar can take, and the button."""
+def _door(name: str, variant: Any) -> tuple[gr.HTML, gr.Button, gr.Radio | None]:
+    """The text, whose place a progress bar can take, the button, and the choice of a sample."""
     with gr.Column(elem_classes="lb-card lb-door", min_width=240):
         gr.HTML(static(lambda language: html.join([html.icon(name, 28), tag("h3", t(f"home.door.{name}", language))])))
         text = gr.HTML(static(lambda language: _door_text(name, language)), elem_classes="lb-door-text")
-        return text, gr.Button(label(f"home.door.{name}.button"), variant=variant, elem_id=f"lb-door-{name}")
+        kind = _sample_kind() if name == "sample" else None
+        return text, gr.Button(label(f"home.door.{name}.button"), variant=variant, elem_id=f"lb-door-{name}"), kind
+
+
+def _sample_kind() -> gr.Radio:
+    return gr.Radio([(label(f"home.sample.{each}"), each) for each in SAMPLES], value=SAMPLES[0], label=label("home.sample_kind"), container=False,
+                    show_label=False, elem_id="lb-sample-kind")
 
 
 def _door_text(name: str, language: str) -> Html:
     return tag("p", t(f"home.door.{name}.text", language), class_="lb-muted")
 
 
-def _wire_doors(app: App, doors: dict[str, gr.Button], status: gr.HTML) -> None:
+def _wire_doors(app: App, doors: dict[str, gr.Button], status: gr.HTML, kind: gr.Radio | None) -> None:
     workspace = app.workspace
 
     @guarded
-    def try_sample(request: gr.Request) -> Iterator[tuple[Any, ...]]:
-        language = language_of(request)
-        known = next((each.id for each in workspace.datasets() if each.name == t("home.sample_name", "en")), None)
+    def try_sample(request: gr.Request, chosen: str) -> Iterator[tuple[Any, ...]]:
+        language, chosen = language_of(request), chosen if chosen in SAMPLES else SAMPLES[0]
+        known = next((each.id for each in workspace.datasets() if each.name == sample_name(chosen)), None)
         if known is None:
-            work = Work(lambda report: make_sample(workspace, report, language), language, t("home.sample_making", language))
+            work = Work(lambda report: make_sample(workspace, report, language, chosen), language, t("home.sample_making", language))
             for bar in work:
                 yield bar, gr.skip(), gr.skip(), gr.Button(interactive=False)
             known = work.result
@@ -78,7 +88,7 @@ def _wire_doors(app: App, doors: dict[str, gr.Button], status: gr.HTML) -> None:
     def restore(request: gr.Request) -> tuple[Any, ...]:
         return _door_text("sample", language_of(request)), gr.Button(interactive=True)
 
-    doors["sample"].click(try_sample, None, [status, app.dataset, app.tabs, doors["sample"]], **QUIET).failure(
+    doors["sample"].click(try_sample, kind, [status, app.dataset, app.tabs, doors["sample"]], **QUIET).failure(
         restore, None, [status, doors["sample"]], **QUIET)
     doors["folder"].click(lambda: go_to("data"), None, app.tabs, queue=False, **QUIET)
     doors["model"].click(lambda: go_to("predict"), None, app.tabs, queue=False, **QUIET)
@@ -108,13 +118,18 @@ def _wire_cards(app: App, recent: gr.HTML, device: gr.HTML) -> None:
     app.late.append(lambda: recent.open(open_card, None, [app.dataset, app.run, app.tabs, *app.run_view], **QUIET))
 
 
-def make_sample(workspace: Workspace, report: Any, language: str) -> str:
-    """Generates the detection sample, imports it, and returns its id."""
+def sample_name(kind: str) -> str:
+    """Under which a sample is known, whatever the visitor's language."""
+    return t("home.sample_name" if kind == SAMPLES[0] else f"home.sample_name.{kind}", "en")
+
+
+def make_sample(workspace: Workspace, report: Any, language: str, kind: str = "detect") -> str:
+    """Generates a sample, imports it, and returns its id."""
     with workspace.scratch() as folder:
-        samples.generate("detect", folder / "sample", images=SAMPLE_IMAGES, seed=SAMPLE_SEED,
+        samples.generate(kind, folder / "sample", images=SAMPLE_IMAGES, seed=SAMPLE_SEED,
                          progress=lambda done, total: report(done, total, t("home.sample_making", language)))
-        dataset, _ = workspace.import_dataset(folder / "sample", t("home.sample_name", "en"),
-                                              progress=lambda share: report(round(100 * share), 100, t("data.importing", language)))
+        dataset, _ = workspace.import_dataset(folder / "sample", sample_name(kind),
+                                              report=lambda stage, done, total: report(done, total, t(f"data.{stage}", language)))
     return dataset.id
 
 
@@ -143,9 +158,11 @@ def _dataset_card(dataset: Dataset, language: str) -> Html:
 
 def _run_card(run: Run, language: str) -> Html:
     rows, phase = run.metrics()[0], run.state()["phase"]
-    best, curve = plots.best(rows, "AP50"), [value for _, value in plots.metric_series(rows, ("AP50",)).get("AP50", [])]
-    words = t("home.run_best", language, percent=round(100 * best[0]), epoch=best[1]) if best else t("home.run_unmeasured", language)
-    picture = tag("span", html.sparkline(curve, t("home.run_curve", language, run=name_of(run.id)), 248, 56), class_="lb-curve")
+    metric = headline(task_of(run))
+    best, curve = plots.best(rows, metric), [value for _, value in plots.metric_series(rows, (metric,)).get(metric, [])]
+    named = plots.metric_name(metric, language)
+    words = t("home.run_best", language, metric=named, value=f"{best[0]:.2f}", epoch=best[1]) if best else t("home.run_unmeasured", language)
+    picture = tag("span", html.sparkline(curve, t("home.run_curve", language, run=name_of(run.id), metric=named), 248, 56), class_="lb-curve")
     return _card("run", run.id, picture, name_of(run.id), words, html.dot(TONES.get(phase, "none"), t(f"phase.{phase}", language)))
 
 

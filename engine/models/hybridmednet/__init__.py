@@ -51,7 +51,7 @@ def _vim(name: str) -> ModelSpec:
     return ModelSpec(
         name=name, task="classify", build=partial(_build_vim, name), image_size=224, parameters=VIM_PARAMETERS[name], licence="Apache-2.0",
         mean=MEAN, std=STD, weights=(WeightsSource("imagenet", *VIM_HUB[name], "Apache-2.0"),), learning_rate=1e-4, scratch_learning_rate=5e-4,
-        clip=1.0, schedule="cosine", backbone_lr_ratio=1.0, cpu_image_size=64, options=(_MODE,), infer=partial(_infer_vim, name),
+        clip=1.0, schedule="cosine", backbone_lr_ratio=1.0, cpu_image_size=64, cpu_batch=8, options=(_MODE,), infer=partial(_infer_vim, name),
     )
 
 
@@ -59,7 +59,7 @@ MODELS = (
     ModelSpec(
         name="hybridmednet", task="classify", build=build, image_size=224, parameters=30.561, licence="Apache-2.0", mean=MEAN, std=STD,
         learning_rate=1e-4, scratch_learning_rate=5e-4, clip=1.0, schedule="cosine", backbone_lr_ratio=1.0,
-        cpu_image_size=96,
+        cpu_image_size=96, cpu_batch=8,
         options=(
             ModelOption("backbone", "convnext_tiny"), ModelOption("fpn_channels", 256, low=16, high=4096),
             ModelOption("fusion_channels", 512, low=8, high=8192), ModelOption("use_modern_attention", True),

@@ -109,7 +109,8 @@ def _layout(name: str) -> tuple[dict[str, tuple[int, ...]], str]:
 
 MODELS = (
     ModelSpec(
-        name="timm", task="classify", build=build, infer=infer, image_size=224, cpu_image_size=128, parameters=11.2, licence="Apache-2.0",
+        name="timm", task="classify", build=build, infer=infer, image_size=224, cpu_image_size=128, cpu_batch=16, parameters=11.2,
+        licence="Apache-2.0",
         mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), learning_rate=1e-4, scratch_learning_rate=1e-3, clip=1.0, schedule="cosine",
         backbone_lr_ratio=1.0, weight_decay=0.01,
         options=(ModelOption("backbone", "resnet18"), ModelOption("dropout", 0.0, low=0.0, high=0.9),

@@ -1,4 +1,7 @@
-"""Predict: an image in, what the model finds on it in one large well. Threshold, classes and opacity act on what is already found."""
+"""Predict: an image in, what the model finds on it in one large well. Threshold, classes and opacity act on what is already found.
+
+Objects, areas and tags share the page; `controls` says which controls each of them needs.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ from engine.workspace import Workspace
 from ui.guard import guarded
 from ui.html import tag
 from ui.i18n import label, language_of, static, t
-from ui.pages.predict import downloads, models, view
-from ui.pages.predict.result import Filter, Result, find_objects
+from ui.pages.predict import controls, downloads, models, view
+from ui.pages.predict.result import Filter, Result, find_objects, prepared
 from ui.pages.train.data import WEIGHT_SUFFIXES
 from ui.pages.train.data import find as find_dataset
 from ui.progress import Work
@@ -27,6 +30,7 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibil
 QUEUED: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_id": "model", "concurrency_limit": 1}
 PLAIN: dict[str, Any] = {"apply_default_css": False}
 DEFAULT_THRESHOLD = 0.45
+WRITERS = {"json": downloads.json_file, "csv": downloads.csv_file, "zip": downloads.zip_file}
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,12 @@ class Parts:
     threshold: gr.Slider
     only: gr.Dropdown
     opacity: gr.Slider
-    json: gr.Button
-    csv: gr.Button
-    json_file: gr.DownloadButton
-    csv_file: gr.DownloadButton
+    contours: gr.Checkbox
+    own: gr.Checkbox
+    explain: gr.Dropdown
+    tta: gr.Checkbox
+    tiled: gr.Checkbox
+    downloads: tuple[tuple[gr.Button, gr.DownloadButton], ...]
     well: gr.HTML
     strip: gr.HTML
     found: gr.State
@@ -53,7 +59,22 @@ class Parts:
 
     @property
     def filters(self) -> list[Any]:
-        return [self.threshold, self.only, self.opacity]
+        return [self.threshold, self.only, self.opacity, self.contours, self.own, self.explain]
+
+    @property
+    def looks(self) -> list[Any]:
+        """How the model is asked to look: a change asks it again."""
+        return [self.model, self.kind, self.tta, self.tiled]
+
+    @property
+    def by_model(self) -> list[Any]:
+        """What `controls` shows and hides when a model is chosen."""
+        return [self.threshold, self.contours, self.own, self.explain, self.tta, self.tiled]
+
+    @property
+    def by_task(self) -> list[Any]:
+        """What `controls` sets when images have been looked at."""
+        return [self.threshold, self.only, self.opacity, self.contours, self.own, self.explain, self.tta, self.tiled]
 
 
 def build(app: App) -> None:
@@ -76,19 +97,29 @@ def _layout(app: App) -> Parts:
             files = gr.File(label=label("predict.files"), file_count="multiple", file_types=["image"], height=190, elem_id="lb-predict-files")
             sample = gr.Button(label("predict.sample"), size="sm", elem_id="lb-predict-sample")
             with gr.Group():
+                own = gr.Checkbox(True, label=label("predict.own"), info=label("predict.own.help"), visible=False, elem_id="lb-predict-own")
                 threshold = gr.Slider(0.0, 1.0, DEFAULT_THRESHOLD, step=0.01, label=label("predict.threshold"), elem_id="lb-predict-threshold")
                 only = gr.Dropdown([], multiselect=True, label=label("predict.only"), info=label("predict.only.help"), elem_id="lb-predict-only")
+                explain = gr.Dropdown([], label=label("predict.explain"), info=label("predict.explain.help"), visible=False,
+                                      elem_id="lb-predict-explain")
                 opacity = gr.Slider(0.0, 1.0, 1.0, step=0.05, label=label("predict.opacity"), elem_id="lb-predict-opacity")
+                contours = gr.Checkbox(False, label=label("predict.contours"), visible=False, elem_id="lb-predict-contours")
+            with gr.Group():
+                tta = gr.Checkbox(False, label=label("predict.tta"), info=label("predict.tta.help"), visible=False, elem_id="lb-predict-tta")
+                tiled = gr.Checkbox(False, label=label("predict.tiled"), info=label("predict.tiled.help"), visible=False, elem_id="lb-predict-tiled")
             with gr.Row(elem_classes="lb-pair"):
-                json_button = gr.Button(label("predict.json"), size="sm", interactive=False, elem_id="lb-predict-json")
-                csv_button = gr.Button(label("predict.csv"), size="sm", interactive=False, elem_id="lb-predict-csv")
-            json_file = gr.DownloadButton("JSON", visible="hidden", elem_id="lb-predict-json-file")
-            csv_file = gr.DownloadButton("CSV", visible="hidden", elem_id="lb-predict-csv-file")
+                files_of = tuple(_download(name) for name in WRITERS)
         with gr.Column(elem_classes="lb-main"):
             strip = gr.HTML("", js_on_load=view.STRIP_JS, visible=False, elem_id="lb-predict-strip", **PLAIN)
             well = gr.HTML(static(view.empty), js_on_load=view.JS, elem_id="lb-predict-result", **PLAIN)
-    return Parts(model, kind, train, upload, files, sample, threshold, only, opacity, json_button, csv_button, json_file, csv_file, well, strip,
+    return Parts(model, kind, train, upload, files, sample, threshold, only, opacity, contours, own, explain, tta, tiled, files_of, well, strip,
                  found, index)
+
+
+def _download(name: str) -> tuple[gr.Button, gr.DownloadButton]:
+    """A button that a person presses, and the hidden one that holds the file."""
+    return (gr.Button(label(f"predict.{name}"), size="sm", interactive=False, elem_id=f"lb-predict-{name}"),
+            gr.DownloadButton(name.upper(), visible="hidden", elem_id=f"lb-predict-{name}-file"))
 
 
 def _wire_models(app: App, parts: Parts) -> None:
@@ -99,7 +130,8 @@ def _wire_models(app: App, parts: Parts) -> None:
         found = models.choices(workspace)
         chosen = models.pick(found, run, now)
         choices = found or [(t("predict.no_model", language), "")]
-        return gr.Dropdown(choices=choices, value=chosen or ""), _kind(chosen), gr.Button(visible=not found)
+        shown = controls.for_task(models.task_of(workspace, chosen), language)
+        return gr.Dropdown(choices=choices, value=chosen or ""), _kind(chosen), gr.Button(visible=not found), *shown
 
     @guarded
     def entered(run: str | None, now: str | None, request: gr.Request) -> tuple[Any, ...]:
@@ -115,11 +147,16 @@ def _wire_models(app: App, parts: Parts) -> None:
             raise UserError("demo_upload")
         return listed(language_of(request), None, models.add_weights(workspace, upload))
 
-    lists = [parts.model, parts.kind, parts.train]
+    lists = [parts.model, parts.kind, parts.train, *parts.by_model]
     app.tab["predict"].select(entered, [app.run, parts.model], lists, **QUIET)
     app.run.change(followed, app.run, lists, **QUIET)
     parts.upload.upload(added, parts.upload, lists, **QUIET)
-    parts.model.input(_kind, parts.model, parts.kind, **QUIET)
+
+    @guarded
+    def chose(chosen: str | None, request: gr.Request) -> tuple[Any, ...]:
+        return _kind(chosen), *controls.for_task(models.task_of(workspace, chosen), language_of(request))
+
+    parts.model.input(chose, parts.model, [parts.kind, *parts.by_model], **QUIET)
     parts.train.click(lambda: go_to("train"), None, app.tabs, **QUIET)
 
 
@@ -132,50 +169,71 @@ def _kind(chosen: str | None) -> gr.Dropdown:
 
 def _wire_finding(app: App, parts: Parts) -> None:
     workspace = app.workspace
-    outputs = [parts.well, parts.strip, parts.found, parts.index, parts.threshold, parts.only, parts.json, parts.csv]
+    buttons = [button for button, _ in parts.downloads]
+    outputs = [parts.well, parts.strip, parts.found, parts.index, *parts.by_task, *buttons]
 
-    def find(paths: Sequence[Path], chosen: str | None, kind: str | None, opacity: float, language: str) -> Iterator[list[Any]]:
-        weights = models.file_of(workspace, chosen)
-        work = Work(lambda report: _search(weights, kind or None, paths, report, language), language, t("predict.loading", language))
+    def find(paths: Sequence[Path], look: Look, before: Result | None, language: str) -> Iterator[list[Any]]:
+        weights = models.file_of(workspace, look.chosen)
+        work = Work(lambda report: _search(weights, look, paths, report, language), language, t("predict.loading", language))
         for bar in work:
-            yield [view.busy(bar), *[gr.skip()] * 7]
+            yield [view.busy(bar), *[gr.skip()] * (len(outputs) - 1)]
         result: Result = work.result
-        shown, ready = view.result_html(result, 0, Filter(result.threshold, None, opacity), language), gr.Button(interactive=bool(result.shots))
+        opacity = look.opacity if before and before.task == result.task else controls.OPACITY.get(result.task, 1.0)
+        shown = view.result_html(result, 0, Filter(result.threshold, None, opacity, look.contours), language)
         strip = gr.HTML(view.strip(result, language), visible=len(result.shots) > 1)
-        yield [shown, strip, result, 0, round(result.threshold, 2), _classes(result), ready, ready]
+        ready = [gr.Button(interactive=bool(result.shots)) for _ in buttons]
+        yield [shown, strip, result, 0, *controls.for_result(result, opacity, look.contours, language), *ready]
+
+    def nothing() -> Iterator[list[Any]]:
+        """An event that yields nothing at all would empty its outputs."""
+        yield [gr.skip()] * len(outputs)
 
     @guarded
-    def uploaded(request: gr.Request, files: list[str] | None, chosen: str | None, kind: str | None, opacity: float) -> Iterator[list[Any]]:
-        if files:
-            yield from find([Path(file) for file in files], chosen, kind, opacity, language_of(request))
+    def uploaded(request: gr.Request, files: list[str] | None, before: Result | None, *look: Any) -> Iterator[list[Any]]:
+        yield from find([Path(file) for file in files], Look(*look), before, language_of(request)) if files else nothing()
 
     @guarded
-    def again(request: gr.Request, files: list[str] | None, chosen: str | None, kind: str | None, opacity: float, before: Any) -> Iterator[list[Any]]:
-        paths = [Path(file) for file in files or []] or [shot.file for shot in before.shots] if before or files else []
-        if paths:
-            yield from find(paths, chosen, kind, opacity, language_of(request))
+    def again(request: gr.Request, files: list[str] | None, before: Result | None, *look: Any) -> Iterator[list[Any]]:
+        paths, wanted = [shot.file for shot in before.shots] if before else [Path(file) for file in files or []], Look(*look)
+        changed = before is None or before.look != wanted.way  # a list tells its choice twice: when it is made and when it is left
+        yield from find(paths, wanted, before, language_of(request)) if paths and changed else nothing()
 
     @guarded
-    def sampled(request: gr.Request, dataset: str | None, chosen: str | None, kind: str | None, opacity: float) -> Iterator[list[Any]]:
-        yield from find([sample_image(workspace, dataset)], chosen, kind, opacity, language_of(request))
+    def sampled(request: gr.Request, dataset: str | None, before: Result | None, *look: Any) -> Iterator[list[Any]]:
+        yield from find([sample_image(workspace, dataset)], Look(*look), before, language_of(request))
 
     def failed(request: gr.Request) -> Any:
         return view.empty(language_of(request))
 
-    asked = [parts.model, parts.kind, parts.opacity]
+    asked = [parts.found, *parts.looks, parts.opacity, parts.contours]
+    changes = [part.input for part in parts.looks]
     for event in (parts.files.upload(uploaded, [parts.files, *asked], outputs, **QUEUED),
                   parts.sample.click(sampled, [app.dataset, *asked], outputs, **QUEUED),
-                  gr.on([parts.model.input, parts.kind.input], again, [parts.files, *asked, parts.found], outputs, **QUEUED)):
+                  gr.on(changes, again, [parts.files, *asked], outputs, **QUEUED)):
         event.failure(failed, None, parts.well, **QUIET)
 
 
-def _search(weights: Path, kind: str | None, paths: Sequence[Path], report: Any, language: str) -> Result:
-    predictor = models.predictors(weights, kind)
-    return find_objects(predictor, paths, lambda done, total: report(done, total, t("predict.finding", language)))
+@dataclass(frozen=True)
+class Look:
+    """What the page says of the model and of the drawing when images are to be looked at."""
+
+    chosen: str | None
+    kind: str | None
+    tta: bool
+    tiled: bool
+    opacity: float
+    contours: bool
+
+    @property
+    def way(self) -> tuple[Any, ...]:
+        return self.chosen, self.kind or None, self.tta, self.tiled
 
 
-def _classes(result: Result) -> gr.Dropdown:
-    return gr.Dropdown(choices=[(name, i) for i, name in enumerate(result.classes)], value=[])
+def _search(weights: Path, look: Look, paths: Sequence[Path], report: Any, language: str) -> Result:
+    predictor = prepared(models.predictors(weights, look.kind or None), tta=look.tta, tiled=look.tiled)
+    result = find_objects(predictor, paths, lambda done, total: report(done, total, t("predict.finding", language)))
+    result.source, result.look = (weights, look.kind or None), look.way
+    return result
 
 
 def sample_image(workspace: Workspace, dataset: str | None) -> Path:
@@ -191,28 +249,37 @@ def sample_image(workspace: Workspace, dataset: str | None) -> Path:
 
 def _wire_view(parts: Parts) -> None:
     @guarded
-    def show(request: gr.Request, found: Result | None, index: int, threshold: float, only: list[int], opacity: float) -> Any:
-        return gr.skip() if found is None else view.result_html(found, index, _filter(threshold, only, opacity), language_of(request))
+    def show(request: gr.Request, found: Result | None, index: int, *chosen: Any) -> Any:
+        return gr.skip() if found is None else view.result_html(found, index, _filter(*chosen), language_of(request))
 
     @guarded
     def pick(event: gr.EventData) -> int:
         return int(event.index)
 
+    @guarded
+    def explain(event: gr.EventData) -> int:
+        return int(event.index)
+
     looked_at = [parts.found, parts.index, *parts.filters]
-    gr.on([part.input for part in parts.filters], show, looked_at, parts.well, trigger_mode="always_last", **QUIET)
-    parts.strip.pick(pick, None, parts.index, **QUIET).then(show, looked_at, parts.well, **QUIET)
+    quick = [part.input for part in parts.filters if part not in (parts.explain, parts.own)]
+    gr.on(quick, show, looked_at, parts.well, trigger_mode="always_last", **QUIET)
+    parts.own.input(lambda own: gr.Slider(visible=not own), parts.own, parts.threshold, **QUIET).then(show, looked_at, parts.well, **QUIET)
+    parts.explain.input(show, looked_at, parts.well, **QUEUED)
+    parts.well.pick(explain, None, parts.explain, **QUIET).then(show, looked_at, parts.well, **QUEUED)
+    parts.strip.pick(pick, None, parts.index, **QUIET).then(show, looked_at, parts.well, **QUEUED)
 
 
-def _filter(threshold: float, only: list[int] | None, opacity: float) -> Filter:
-    return Filter(float(threshold), tuple(only) if only else None, float(opacity))
+def _filter(threshold: float, only: list[int] | None, opacity: float, contours: bool, own: bool, explain: int | None) -> Filter:
+    wanted = None if explain is None or int(explain) < 0 else int(explain)
+    return Filter(float(threshold), tuple(only) if only else None, float(opacity), bool(contours), bool(own), wanted)
 
 
 def _wire_downloads(parts: Parts) -> None:
     """A press writes the file for the filter as it stands, then the browser fetches it."""
-    for button, file, write in ((parts.json, parts.json_file, downloads.json_file), (parts.csv, parts.csv_file, downloads.csv_file)):
+    for (button, file), write in zip(parts.downloads, WRITERS.values(), strict=True):
         @guarded
-        def make(found: Result | None, threshold: float, only: list[int], opacity: float, write: Any = write) -> Any:
-            return gr.skip() if found is None else str(write(found, _filter(threshold, only, opacity)))
+        def make(found: Result | None, *chosen: Any, write: Any = write) -> Any:
+            return gr.skip() if found is None else str(write(found, _filter(*chosen)))
 
         fetch = f"() => {{ document.querySelector('#{file.elem_id} a, a#{file.elem_id}, button#{file.elem_id}')?.click(); }}"
-        button.click(make, [parts.found, *parts.filters], file, **QUIET).then(None, None, None, js=fetch, **QUIET)
+        button.click(make, [parts.found, *parts.filters], file, **QUEUED).then(None, None, None, js=fetch, **QUIET)

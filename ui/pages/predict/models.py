@@ -7,6 +7,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.runs import Run
 from engine.types import UserError
 from engine.workspace import Workspace, slug
 from ui.pages.train.data import WEIGHT_SUFFIXES, weights_files
@@ -76,6 +77,16 @@ def file_of(workspace: Workspace, chosen: str | None) -> Path:
     if not found:
         raise UserError("no_model")
     raise UserError("model_gone", name=str(chosen or "–")[:80], known=", ".join(list(found)[:20]))
+
+
+def task_of(workspace: Workspace, chosen: str | None) -> str | None:
+    """What a run was trained for; None for a bare file, which says so only when it is loaded."""
+    if not chosen or not chosen.startswith("runs/"):
+        return None
+    try:
+        return Run(workspace.run_folder(chosen.partition("/")[2])).config().task
+    except UserError:
+        return None
 
 
 def add_weights(workspace: Workspace, upload: str) -> str:

@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-import base64
-import io
+import copy
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+from gradio.utils import get_upload_folder
 
-from engine.datasets.images import open_image, resize
-from engine.overlay import draw
-from engine.types import Instances, UserError
+from engine.datasets.spacing import Spacing, spacing_of
+from engine.types import Instances, Labels, SemanticMask, UserError
 
 if TYPE_CHECKING:
     from engine.predict import Predictor
 
-LONGEST, SHORTEST = 1600, 640
-THUMB = 96
 MOST_IMAGES = 200
+DETECT, SEMANTIC, CLASSIFY = "detect", "semantic", "classify"
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One image and all candidates in it, in its own pixels."""
+    """One image and all candidates in it, in its own pixels. `spacing`: millimetres of a pixel (across, down), where the file says it."""
 
     file: Path
     name: str
     size: tuple[int, int]
-    labels: Instances
+    labels: Labels
+    spacing: Spacing | None = None
 
 
 @dataclass
 class Result:
-    """The answer of one model. `failures` are (file name, what was wrong)."""
+    """The answer of one model. `failures` are (file name, what was wrong).
+
+    `threshold` is where the slider begins, `thresholds` those of the tags as found in validation; `exclusive`: one class an image or a pixel.
+    `source` is the file of the model and the name of its architecture: what it takes to ask it again; `look` is how the page asked.
+    """
 
     model: str
     task: str
@@ -45,67 +47,92 @@ class Result:
     threshold: float
     shots: list[Shot] = field(default_factory=list)
     failures: list[tuple[str, UserError]] = field(default_factory=list)
+    exclusive: bool = False
+    thresholds: tuple[float, ...] = ()
+    source: tuple[Path, str | None] | None = None
+    look: tuple[Any, ...] = ()
+
+    def shot(self, index: int) -> Shot:
+        return self.shots[min(max(index, 0), len(self.shots) - 1)]
+
+    def limits(self, chosen: Filter) -> list[float]:
+        """Per class, from which probability on a tag counts as there."""
+        if chosen.own and len(self.thresholds) == len(self.classes):
+            return list(self.thresholds)
+        return [chosen.threshold] * len(self.classes)
 
 
 @dataclass(frozen=True)
 class Filter:
-    """What is shown: score at least `threshold`, of the classes `only` (all when None), drawn with `opacity` 0..1."""
+    """What is shown: score at least `threshold`, of the classes `only` (all when None), drawn with `opacity` 0..1.
+
+    `contours`: areas are edged, not filled. `own`: tags are judged by the thresholds of the model. `explain`: the class whose evidence is shown.
+    """
 
     threshold: float = 0.45
     only: tuple[int, ...] | None = None
     opacity: float = 1.0
+    contours: bool = False
+    own: bool = True
+    explain: int | None = None
 
-    def __call__(self, labels: Instances) -> Instances:
+    def __call__(self, labels: Labels) -> Labels:
         return labels.above(self.threshold, self.only)
+
+    def objects(self, labels: Labels) -> Instances:
+        """What passes, of an image with objects."""
+        found = self(labels)
+        if not isinstance(found, Instances):
+            raise TypeError(f"objects are wanted, not {type(found).__name__}")
+        return found
+
+
+def prepared(predictor: Predictor, *, tta: bool, tiled: bool) -> Predictor:
+    """The same model, told how to look. The loaded one is shared, and stays as it is."""
+    own = copy.copy(predictor)
+    own.tta, own.tiled = tta, tiled or predictor.tiled
+    return own
 
 
 def find_objects(predictor: Predictor, files: Sequence[Path], report: Callable[[int, int], None]) -> Result:
     """Looks at every image; one that cannot be read is noted and the rest goes on. Raises UserError for too many."""
     if len(files) > MOST_IMAGES:
         raise UserError("too_many_images", count=len(files), limit=MOST_IMAGES)
-    result = Result(predictor.name, predictor.task.name, predictor.classes, predictor.threshold)
+    result = _without_images(predictor)
     report(0, len(files))
     for done, (file, size, labels) in enumerate(predictor.stream(files, 1), 1):
         if isinstance(labels, UserError):
             result.failures.append((file.name, labels))
-        elif isinstance(labels, Instances):
+        elif isinstance(labels, SemanticMask):
+            result.shots.append(Shot(file, file.name, size, on_disk(labels), spacing_of(file)))
+        else:
             result.shots.append(Shot(file, file.name, size, labels))
         report(done, len(files))
     return result
 
 
-def picture(shot: Shot, chosen: Filter, classes: Sequence[str]) -> str:
-    """The image with what passes the filter drawn on it, as a data address; never larger than a screen needs."""
-    plain = shown_pixels(shot.file)
-    if chosen.opacity <= 0:
-        return _encoded(plain)
-    drawn = draw(plain, _scaled(chosen(shot.labels), plain.shape[1] / shot.size[0], plain.shape[0] / shot.size[1]), classes)
-    if chosen.opacity < 1:
-        drawn = (plain * (1 - chosen.opacity) + drawn * chosen.opacity).round().astype(np.uint8)
-    return _encoded(drawn)
+def _without_images(predictor: Predictor) -> Result:
+    name = predictor.task.name
+    if name == DETECT:
+        return Result(predictor.name, name, predictor.classes, predictor.threshold)
+    cut = 0.5 if name == CLASSIFY else predictor.cut
+    return Result(predictor.name, name, predictor.classes, cut, exclusive=predictor.exclusive, thresholds=tuple(predictor.tag_thresholds(None)))
 
 
-@lru_cache(maxsize=8)
-def shown_pixels(file: Path) -> np.ndarray:
-    """The image at a size that suits a screen: small ones are enlarged, so that names on them can be read."""
-    pixels = open_image(file)
-    longest = max(pixels.shape[:2])
-    scale = LONGEST / longest if longest > LONGEST else max(1.0, SHORTEST / longest)
-    return resize(pixels, (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))))
+def on_disk(labels: SemanticMask) -> SemanticMask:
+    """The same mask, whose arrays lie in files: probabilities of many images need more memory than there is.
 
-
-def thumbnail(file: Path) -> str:
-    pixels = shown_pixels(file)
-    scale = THUMB / max(pixels.shape[:2])
-    return _encoded(resize(pixels, (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))))
-
-
-def _scaled(labels: Instances, across: float, down: float) -> Instances:
-    """Boxes in the pixels of the shown picture. Masks are left out: they come with the tasks that have them."""
-    return replace(labels, boxes=labels.boxes * np.array([across, down, across, down], np.float32), shapes=None)
-
-
-def _encoded(pixels: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    The files stand among the uploads, which are cleared away when nobody needs them any more.
+    """
+    if labels.probabilities is None:
+        return labels
+    uploads = Path(get_upload_folder())
+    uploads.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="masks-", dir=uploads))
+    kept = {}
+    for name in ("classes", "layers", "probabilities"):
+        values = getattr(labels, name)
+        if values is not None:
+            np.save(folder / f"{name}.npy", values)
+            kept[name] = np.load(folder / f"{name}.npy", mmap_mode="r")
+    return replace(labels, **kept)

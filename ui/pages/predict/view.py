@@ -1,15 +1,16 @@
-"""The well with the picture, the strip of images and the table of detections, as HTML."""
+"""The well with the picture, the strip of images, and below it what was found: detections, areas or tags, as HTML."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.overlay import color_of
-from engine.types import Instances, UserError
+from engine.types import Instances, SemanticMask, Tags, UserError
 from ui import html
 from ui.html import Html, join, tag
 from ui.i18n import t
-from ui.pages.predict.result import Filter, Result, Shot, picture, thumbnail
+from ui.pages.predict import findings
+from ui.pages.predict.pictures import evidence_of, picture, thumbnail
+from ui.pages.predict.result import Filter, Result, Shot
 
 MOST_ROWS = 300
 JS = """
@@ -17,6 +18,10 @@ const light = (index, on) => element.querySelectorAll(`[data-i="${index}"]`).for
 const index = (event) => event.target.closest?.('[data-i]')?.dataset.i;
 for (const [kind, on] of [['mouseover', true], ['mouseout', false]])
   element.addEventListener(kind, (event) => { const i = index(event); if (i !== undefined) light(i, on); });
+element.addEventListener('click', (event) => {
+  const row = event.target.closest?.('[data-class]');
+  if (row) trigger('pick', {index: row.getAttribute('aria-pressed') === 'true' ? -1 : Number(row.dataset.class)});
+});
 """
 STRIP_JS = """
 element.addEventListener('click', (event) => {
@@ -41,13 +46,44 @@ def result_html(result: Result, index: int, chosen: Filter, language: str) -> Ht
     problems = [failure(name, error, language) for name, error in result.failures]
     if not result.shots:
         return join([*problems, empty(language)])
-    shot = result.shots[min(max(index, 0), len(result.shots) - 1)]
+    shot = result.shot(index)
     found = chosen(shot.labels)
+    if isinstance(found, Instances):
+        return join([*problems, *_objects(found, result, shot, chosen, language)])
+    if isinstance(found, SemanticMask):
+        return join([*problems, *_areas(found, result, shot, chosen, language)])
+    return join([*problems, *_tags(found, result, shot, chosen, language)])
+
+
+def _objects(found: Instances, result: Result, shot: Shot, chosen: Filter, language: str) -> list[Html]:
+    counted = t("predict.found", language, name=shot.name, n=len(found), all=len(shot.labels) if isinstance(shot.labels, Instances) else 0)
     alt = t("predict.alt", language, name=shot.name, n=len(found))
-    frame = tag("div", tag("img", src=picture(shot, chosen, result.classes), alt=alt, decoding="sync"), _targets(found, shot), class_="lb-picture")
-    counted = t("predict.found", language, name=shot.name, n=len(found), all=len(shot.labels))
-    return join([*problems, tag("div", frame, class_="lb-well lb-result"), tag("p", counted, class_="lb-muted lb-small", role="status"),
-                 table(found, result.classes, language)])
+    return [_well(result, shot, chosen, alt, _targets(found, shot)), _caption(counted), table(found, result.classes, language)]
+
+
+def _areas(found: SemanticMask, result: Result, shot: Shot, chosen: Filter, language: str) -> list[Html]:
+    said = t("predict.size", language, name=shot.name, width=html.number(shot.size[0]), height=html.number(shot.size[1]))
+    alt = t("predict.alt_areas", language, name=shot.name)
+    told = [] if found.probabilities is not None else [tag("p", t("predict.no_probabilities", language), class_="lb-muted lb-small")]
+    return [_well(result, shot, chosen, alt), _caption(said), *told, findings.areas(found, result.classes, shot.size, shot.spacing, language)]
+
+
+def _tags(found: Tags, result: Result, shot: Shot, chosen: Filter, language: str) -> list[Html]:
+    alt = t("predict.alt_tags", language, name=shot.name)
+    explained = chosen.explain
+    key = [] if explained is None else [findings.scale(result.classes[explained], not evidence_of(result, shot.file, explained).any(), language)]
+    listed = (findings.answer(found, result.classes, explained, language) if result.exclusive
+              else findings.tags(found, result.classes, result.limits(chosen), explained, language))
+    return [_well(result, shot, chosen, alt), *key, _caption(shot.name), listed]
+
+
+def _well(result: Result, shot: Shot, chosen: Filter, alt: str, *over: Html) -> Html:
+    frame = tag("div", tag("img", src=picture(result, shot, chosen), alt=alt, decoding="sync"), *over, class_="lb-picture")
+    return tag("div", frame, class_="lb-well lb-result")
+
+
+def _caption(text: str) -> Html:
+    return tag("p", text, class_="lb-muted lb-small", role="status")
 
 
 def _targets(found: Instances, shot: Shot) -> Html:
@@ -73,7 +109,7 @@ def table(found: Instances, classes: Sequence[str], language: str) -> Html:
 def _row(i: int, found: Instances, classes: Sequence[str]) -> Html:
     class_id = int(found.classes[i])
     left, top, right, bottom = (float(v) for v in found.boxes[i])
-    name = tag("span", tag("i", class_="lb-swatch", style=f"background:{color_of(class_id)}"), classes[class_id], class_="lb-dotted")
+    name = tag("span", html.swatch(class_id), classes[class_id], class_="lb-dotted")
     score = f"{float(found.scores[i]):.2f}" if found.scores is not None else "–"
     numbers = [tag("td", text, class_="lb-number") for text in (score, *(f"{v:.0f}" for v in (left, top, right - left, bottom - top)))]
     return tag("tr", tag("td", name), *numbers, data_i=i)

@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.config import TrainConfig
 from engine.jobs import local
+from engine.metrics.names import headline
 from engine.runs import ACTIVE, Run
 from engine.types import UserError
 from engine.workspace import Workspace
@@ -20,12 +21,11 @@ from ui.i18n import t
 from ui.pages.train import words
 from ui.pages.train.monitor import find
 from ui.pages.train.pictures import elapsed
-from ui.pages.train.plan import display_name
+from ui.pages.train.plan import full_name
 from ui.pages.train.watch import stamp
 from ui.selection import name_of
 
 MOST = 200
-HEADLINE = "AP50"
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Line:
     state: dict[str, Any]
     data: str
     model: str
+    metric: str
     best: tuple[float, int] | None
     curve: tuple[float, ...]
     seconds: float | None
@@ -54,19 +55,20 @@ def line_of(run: Run, names: Mapping[Path, str]) -> Line:
     """`names` are those of the data sets, by folder."""
     try:
         config = run.config()
-        data, model = names.get(Path(config.data), Path(config.data).name), display_name(config.model)
+        data, model, task = names.get(Path(config.data), Path(config.data).name), full_name(config), config.task
     except UserError:
-        data, model = "–", "–"
-    best, curve, seconds = _measured(str(run.folder), *stamp(run.folder / "metrics.jsonl"))
-    return Line(run.id, run.state(), data, model, best, curve, seconds)
+        data, model, task = "–", "–", "detect"
+    metric = headline(task)
+    best, curve, seconds = _measured(str(run.folder), metric, *stamp(run.folder / "metrics.jsonl"))
+    return Line(run.id, run.state(), data, model, metric, best, curve, seconds)
 
 
 @lru_cache(maxsize=512)
-def _measured(folder: str, size: int, changed: int) -> tuple[tuple[float, int] | None, tuple[float, ...], float | None]:
+def _measured(folder: str, metric: str, size: int, changed: int) -> tuple[tuple[float, int] | None, tuple[float, ...], float | None]:
     """Best value, curve and duration; `size` and `changed` are what the answer depends on."""
     rows, _ = Run(folder).metrics()
-    points = plots.fewer(plots.metric_series(rows, (HEADLINE,)).get(HEADLINE, []), 60)
-    return plots.best(rows, HEADLINE), tuple(value for _, value in points), elapsed(rows)
+    points = plots.fewer(plots.metric_series(rows, (metric,)).get(metric, []), 60)
+    return plots.best(rows, metric), tuple(value for _, value in points), elapsed(rows)
 
 
 def signature(runs: Sequence[Run], language: str) -> tuple[Any, ...]:
@@ -91,7 +93,7 @@ def _row(line: Line, picked: bool, colour: str | None, language: str) -> list[An
     opener = tag("button", swatch, name, type="button", class_="lb-link", data_open=line.id, title=line.id)
     when = tag("span", words.begun(line.state), class_="lb-muted")
     phase = html.dot(words.tone(line.phase), t(f"phase.{line.phase}", language))
-    curve = html.sparkline(line.curve, t("runs.curve_of", language, run=name))
+    curve = html.sparkline(line.curve, t("runs.curve_of", language, run=name, metric=plots.metric_name(line.metric, language)))
     return [box, tag("div", opener, when, class_="lb-run-cell"), phase, line.data, line.model, _best(line, language),
             words.duration(line.seconds, language), curve]
 
@@ -100,7 +102,8 @@ def _best(line: Line, language: str) -> Html:
     if line.best is None:
         return html.esc("–")
     value, epoch = line.best
-    return join([tag("b", f"{value:.2f}"), " ", tag("span", t("runs.at_epoch", language, epoch=epoch), class_="lb-muted")])
+    where = f"{plots.metric_name(line.metric, language)} · {t('runs.at_epoch', language, epoch=epoch)}"
+    return join([tag("b", f"{value:.2f}"), " ", tag("span", where, class_="lb-muted")])
 
 
 def name_among(run: Run, others: Sequence[Run]) -> str:
@@ -133,6 +136,10 @@ def _setting(name: str, value: Any, language: str) -> str:
     field = next((each for each in forms.fields() if each.name == name), None)
     if field is not None and field.open is not None and value == field.open:
         return t("train.suggested", language)
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return t("word.on" if value else "word.off", language)
     return Path(value).name if name == "data" else forms.figure(value)
 
 

@@ -15,7 +15,7 @@ from engine.types import UserError
 from ui import forms
 from ui.guard import guarded
 from ui.i18n import language_of, t
-from ui.pages.train import data, monitor, plan, setup, words
+from ui.pages.train import augmented, compare, data, groups, monitor, plan, setup, words
 from ui.selection import App, choose_run, dataset_choices, go_to, pick, run_choices
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
@@ -28,6 +28,9 @@ def build(app: App) -> None:
     form, view = setup.build(), monitor.build()
     _wire_views(app, form, view)
     _wire_form(app, form)
+    _wire_options(form)
+    _wire_augmented(app, form)
+    _wire_compare(app, form)
     _wire_start(app, form, view)
     _wire_monitor(app, view)
 
@@ -76,18 +79,35 @@ def _wire_views(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
 
 def _wire_form(app: App, form: setup.Setup) -> None:
     """Fill the form once in the visitor's language with the draft, and keep the plan true to it."""
-    workspace = app.workspace
-    outputs = [form.data, form.open_data, form.plan, form.command, form.start]
+    workspace, restored = app.workspace, gr.State(False)
+    outputs = [form.data, form.open_data, form.plan, form.command, form.reason, form.start]
 
     @guarded
-    def fill(draft: Any, request: gr.Request) -> list[Any]:
+    def fill(dataset: str | None, draft: Any, request: gr.Request) -> list[Any]:
         language, kept = language_of(request), forms.restored(draft)
         draft = draft if isinstance(draft, dict) else {}
-        cards = [(plan.model_card(spec, language), spec.name) for spec in models.entries().values()]
-        model = draft["model"] if draft.get("model") in models.names() else TrainConfig().model
+        import sys, time; print("DBG", time.time()%100, dataset, locals().get("chosen"), (draft or {}).get("model") if isinstance(draft, dict) else draft, file=sys.stderr, flush=True)
+        model, *steps = setup.models_for(data.find(workspace, dataset), draft.get("model"), language)
         length = draft["length"] if draft.get("length") in plan.LENGTHS else plan.LENGTHS[0]
         parts = [_filled(name, kept.get(name), length, workspace, language) for name in form.parts]
-        return [gr.Radio(choices=cards, value=model), gr.Radio(value=length), *parts]
+        values = {**_defaults(), **kept, "model": model["value"]}
+        showing = setup.option_updates(form, values)
+        both = [{**filled, **{k: v for k, v in shown.items() if k not in filled}} if isinstance(filled, dict) else filled
+                for filled, shown in zip(parts, showing[: len(parts)], strict=True)]
+        return [*steps, model, gr.Radio(value=length), *both, *showing[len(parts):]]
+
+    @guarded
+    def fill_once(dataset: str | None, draft: Any, done: bool, request: gr.Request) -> list[Any]:
+        """The browser hands out a stored draft only after the page has opened; what is saved later is in the form already."""
+        return [gr.skip()] * (len(filled) + 1) if done or not draft else [*fill(dataset, draft, request), True]
+
+    @guarded
+    def offer(dataset: str | None, chosen: str | None, draft: Any, request: gr.Request) -> list[Any]:
+        """While the page opens, the header may choose the set before the draft has filled the form."""
+        chosen = chosen or (draft.get("model") if isinstance(draft, dict) else None)
+        import sys, time; print("DBG", time.time()%100, dataset, locals().get("chosen"), (draft or {}).get("model") if isinstance(draft, dict) else draft, file=sys.stderr, flush=True)
+        model, *steps = setup.models_for(data.find(workspace, dataset), chosen, language_of(request))
+        return [*steps, model]
 
     @guarded
     def weights_now(chosen: str | None, request: gr.Request) -> gr.Dropdown:
@@ -99,17 +119,22 @@ def _wire_form(app: App, form: setup.Setup) -> None:
         return _refreshed(app, form, dataset, values, language_of(request))
 
     @guarded
-    def changed(*values: Any) -> dict[str, Any]:
-        return form.values_of(values)
+    def changed(*values: Any) -> tuple[dict[str, Any], bool]:
+        return form.values_of(values), True
 
     everything = [app.dataset, *form.inputs]
     weights = form.parts["weights"]
-    app.blocks.load(fill, form.draft, form.inputs, **QUIET)
+    offered = [*form.steps, form.model]
+    more = [*form.groups.values(), *form.model_options.values()]
+    filled = [*form.steps, *form.inputs, *more]
+    app.blocks.load(fill, [app.dataset, form.draft], filled, **QUIET)
+    form.draft.change(fill_once, [app.dataset, form.draft, restored], [*filled, restored], **QUIET)
     entered = app.tab["train"].select(weights_now, weights, weights, **QUIET)
     entered.then(refresh, everything, outputs, **PATIENT)
-    app.dataset.change(refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
-    edited = gr.on([part.change for part in form.inputs], refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
-    edited.then(changed, form.inputs, form.draft, **QUIET)
+    other = app.dataset.change(offer, [app.dataset, form.model, form.draft], offered, **QUIET)
+    other.then(refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
+    gr.on([part.change for part in form.inputs], refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
+    gr.on([part.input for part in form.inputs], changed, form.inputs, [form.draft, restored], trigger_mode="always_last", **QUIET)
     form.length.input(setup.length_parts, form.length, [form.parts["minutes"], form.parts["epochs"]], **QUIET)
     form.open_data.click(lambda: go_to("data"), None, app.tabs, **QUIET)
 
@@ -121,30 +146,101 @@ def _filled(name: str, value: Any, length: str, workspace: Any, language: str) -
     return gr.update(**changes) if value is None else gr.update(value=value, **changes)
 
 
+def _defaults() -> dict[str, Any]:
+    own = (field for spec in models.entries().values() for field in forms.model_fields(spec))
+    return {each.key: each.default for each in (*forms.fields(), *own)}
+
+
+def _wire_options(form: setup.Setup) -> None:
+    """Which options show follows from the model and from some of their values."""
+    @guarded
+    def choose(*values: Any) -> list[Any]:
+        return setup.option_updates(form, form.values_of(values))
+
+    gr.on([part.change for part in form.deciding], choose, form.inputs, form.depending, trigger_mode="always_last", **QUIET)
+
+
+def _wire_augmented(app: App, form: setup.Setup) -> None:
+    """The pictures follow what changes them, after the plan."""
+    shown = form.augmented
+
+    @guarded
+    def draw(request: gr.Request, dataset: str | None, seed: int, *values: Any) -> Any:
+        language, found = language_of(request), data.find(app.workspace, dataset)
+        try:
+            planned = plan.propose(_asked(app, form, found, values), data.facts(found)).plan.config if found else None
+        except UserError:
+            return gr.skip()  # the plan says what is wrong
+        return augmented.grid(found, planned, seed, language) if found and planned else augmented.nothing(language)
+
+    seen = [app.dataset, shown.seed, *form.inputs]
+    triggers = [form.parts[name].change for name in ("augment", "resize", "image_size", "stages")]
+    gr.on([*triggers, form.model.change, app.dataset.change, shown.seed.change], draw, seen, shown.pictures, trigger_mode="always_last", **PATIENT)
+    app.tab["train"].select(draw, seen, shown.pictures, trigger_mode="always_last", **PATIENT)
+    shown.again.click(lambda seed: seed + 1, shown.seed, shown.seed, **QUIET)
+
+
+def _wire_compare(app: App, form: setup.Setup) -> None:
+    """One press queues a run for each choice and shows them on Runs."""
+    started: data.Starts[list[Run]] = data.Starts()
+    picked = form.compare.picked
+
+    def create(name: str, configs: list[TrainConfig]) -> list[Run]:
+        group, made = groups.new(name), []
+        for config in configs:
+            made.append(runs.create(app.workspace.new_run_folder(plan.run_name(name, config)), config))
+            groups.mark(made[-1], group)
+        return made
+
+    @guarded
+    def start(request: gr.Request, dataset: str | None, chosen: list[str] | None, *values: Any) -> tuple[Any, ...]:
+        found = data.find(app.workspace, dataset)
+        if found is None:
+            raise UserError("no_dataset_chosen")
+        asked = _asked(app, form, found, values)
+        configs = compare.configs(chosen or [], asked, plan.propose(asked, data.facts(found)).plan.config)
+        for each in configs:
+            plan.check_demo(each, app.demo)
+        made = started.once(str(request.session_hash), configs, lambda: create(found.name, configs))
+        local.submit(made[0])
+        gr.Info(t("train.compare_queued", language_of(request), n=len(made)))
+        return choose_run(app.workspace, made[0].id, language_of(request)), go_to("runs"), []
+
+    @guarded
+    def offered(dataset: str | None) -> Any:
+        return compare.update(data.find(app.workspace, dataset))
+
+    form.compare.start.click(start, [app.dataset, picked, *form.inputs], [app.run, app.tabs, picked], **PATIENT)
+    for changed in (app.blocks.load, app.dataset.change):
+        changed(offered, app.dataset, picked, **QUIET)
+
+
 def _refreshed(app: App, form: setup.Setup, dataset: str | None, values: tuple[Any, ...], language: str) -> list[Any]:
-    """Data card, its button, plan, command, and whether a start is possible."""
+    """Data card, its button, plan, command, and whether a start is possible, else why not."""
     found = data.find(app.workspace, dataset)
-    card = data.card(found, language)
-    if found is None:
-        return [card, gr.Button(visible=True), plan.nothing(language), "", gr.Button(interactive=False)]
+    card, why = data.card(found, language), data.obstacle(found, language)
+    refused = [setup.reason_text(why), gr.Button(interactive=False)]
+    if found is None or not data.models_of(found):
+        return [card, gr.Button(visible=found is None), plan.nothing(language), "", *refused]
     try:
         proposal = plan.propose(_asked(app, form, found, values), data.facts(found))
     except UserError as error:
-        return [card, gr.Button(visible=False), plan.problem(error, language), "", gr.Button(interactive=False)]
+        return [card, gr.Button(visible=False), plan.problem(error, language), "", *refused]
     command = data.code(plan.command(proposal.asked, app.workspace))
-    return [card, gr.Button(visible=False), plan.picture(proposal, language), command, gr.Button(interactive=data.can_train(found))]
+    return [card, gr.Button(visible=False), plan.picture(proposal, language), command, setup.reason_text(why), gr.Button(interactive=not why)]
 
 
 def _asked(app: App, form: setup.Setup, dataset: Any, values: tuple[Any, ...]) -> TrainConfig:
+    """What the form means for this set. Raises UserError for a value that cannot be, and when no model learns from the set."""
     given = form.values_of(values)
-    length, model = given.pop("length"), given.pop("model")
+    length, model = given.pop("length"), data.pick_model(dataset, given.pop("model"))
     given["weights"] = data.weights_file(app.workspace, given.get("weights"))
-    return plan.asked(given, length, data=str(dataset.folder), model=model or TrainConfig().model, demo=app.demo)
+    return plan.asked(given, length, data=str(dataset.folder), model=model, demo=app.demo)
 
 
 def _wire_start(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
     """One press starts one run, however often it is pressed."""
-    started = data.Starts()
+    started: data.Starts[Run] = data.Starts()
 
     @guarded
     def start(request: gr.Request, dataset: str | None, *values: Any) -> tuple[Any, ...]:
@@ -152,7 +248,7 @@ def _wire_start(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
         if found is None:
             raise UserError("no_dataset_chosen")
         config = _asked(app, form, found, values)
-        name = f"{found.name} {plan.display_name(config.model)}"
+        name = plan.run_name(found.name, config)
         run = started.once(str(request.session_hash), config, lambda: runs.create(app.workspace.new_run_folder(name), config))
         return gr.Column(visible=False), gr.Column(visible=True), run.id, choose_run(app.workspace, run.id, language_of(request))
 

@@ -6,11 +6,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from engine.config import TrainConfig
 from engine.datasets.store import Dataset
-from engine.overlay import color_of
+from engine.messages import text
+from engine.models import ModelSpec, models
 from engine.recipe import DataFacts
 from engine.runs import Run
 from engine.types import SPLITS, UserError
@@ -21,9 +22,13 @@ from ui.i18n import t
 
 FEW_IMAGES, FEW_OBJECTS = 30, 10
 MOST_CHIPS = 24
+FIRST = ("timm",)  # the plain model of a task before those that are wanted more rarely
 SAME_PRESS_S = 10.0
 WEIGHT_SUFFIXES = (".pt", ".pth", ".safetensors")
+OBJECT_TASKS = ("detect", "instance")
+LEARNED_TOO = {"instance": ("detect", "semantic")}  # outlines have boxes and areas
 NO_FILE = ("auto", "download", "none")
+Made = TypeVar("Made")
 
 
 def find(workspace: Workspace, wanted: str | None) -> Dataset | None:
@@ -46,9 +51,34 @@ def _labeled(counts: dict[str, dict[str, Any]], split: str) -> int:
     return int(row.get("images", 0)) - int(row.get("unlabeled", 0))
 
 
-def can_train(dataset: Dataset) -> bool:
+def models_of(dataset: Dataset) -> list[ModelSpec]:
+    """The registered models that learn from this set's labels, those of its own task first, and of these the ones to begin with."""
+    tasks = (dataset.task, *LEARNED_TOO.get(dataset.task, ()))
+    every = sorted(models.entries().values(), key=lambda spec: spec.name not in FIRST)
+    return [spec for task in tasks for spec in every if spec.task == task]
+
+
+def pick_model(dataset: Dataset, wanted: str | None) -> str:
+    """`wanted` when it can learn from this set, else the model to begin with. Raises UserError when there is none."""
+    names = [spec.name for spec in models_of(dataset)]
+    if not names:
+        raise UserError("no_model_for_task", task=text(f"task.{dataset.task}"))
+    return next((name for name in (wanted, TrainConfig().model) if name in names), names[0])
+
+
+def obstacle(dataset: Dataset | None, language: str) -> str:
+    """Why no training can start now; empty when one can."""
+    if dataset is None:
+        return t("train.no_dataset_yet", language)
+    if not models_of(dataset):
+        return t("train.no_model", language, task=t(f"task.{dataset.task}", language))
+    return "" if _has_labels(dataset) else t("train.warn_nothing", language)
+
+
+def _has_labels(dataset: Dataset) -> bool:
+    """Objects, tags or areas to learn from in the training part."""
     train = dataset.counts().get("train", {})
-    return _labeled({"train": train}, "train") > 0 and train.get("boxes", 0) > 0
+    return _labeled({"train": train}, "train") > 0 and (train.get("boxes", 0) > 0 or any(train.get("classes", {}).values()))
 
 
 def card(dataset: Dataset | None, language: str) -> Html:
@@ -57,13 +87,14 @@ def card(dataset: Dataset | None, language: str) -> Html:
         return html.empty_state(t("train.no_dataset", language), "data")
     counts = dataset.counts()
     splits = [html.stat(t(f"train.images_{split}", language), html.number(counts[split]["images"])) for split in SPLITS if split in counts]
-    objects = html.stat(t("train.objects", language), html.number(sum(row.get("boxes", 0) for row in counts.values())))
+    objects = [html.stat(t("train.objects", language), html.number(sum(row.get("boxes", 0) for row in counts.values())))]
+    shown = objects if dataset.task in OBJECT_TASKS else []
     task = html.stat(t("train.task", language), t(f"task.{dataset.task}", language))
-    chips = [html.chip(name, color_of(i)) for i, name in enumerate(dataset.classes[:MOST_CHIPS])]
+    chips = [html.chip(name, i) for i, name in enumerate(dataset.classes[:MOST_CHIPS])]
     if len(dataset.classes) > MOST_CHIPS:
         chips.append(html.chip(t("train.more_classes", language, n=len(dataset.classes) - MOST_CHIPS)))
     notes = [tag("li", html.icon(icon), " ", words) for icon, words in warnings(dataset, language)]
-    return html.card(dataset.name, html.stats(task, *splits, objects), tag("div", *chips, class_="lb-chips"),
+    return html.card(dataset.name, html.stats(task, *splits, *shown), tag("div", *chips, class_="lb-chips"),
                      tag("ul", *notes, class_="lb-notes") if notes else "", class_="lb-data-card")
 
 
@@ -71,9 +102,8 @@ def warnings(dataset: Dataset, language: str) -> list[tuple[str, str]]:
     """(icon, sentence) for what makes a poor or impossible training."""
     counts, found = dataset.counts(), []
     train = counts.get("train", {})
-    if not can_train(dataset):
-        labeled = dataset.task in ("classify", "semantic") and any(count for row in counts.values() for count in row["classes"].values())
-        return [("error", t(f"train.warn_{dataset.task}" if labeled else "train.warn_nothing", language))]
+    if why := obstacle(dataset, language):
+        return [("error", why)]
     if not _labeled(counts, "valid"):
         percent = round(100 * TrainConfig().valid_fraction)
         found.append(("note", t("train.warn_no_valid", language, percent=percent)))
@@ -84,7 +114,8 @@ def warnings(dataset: Dataset, language: str) -> list[tuple[str, str]]:
     rare = [name for name, objects in train.get("classes", {}).items() if objects < FEW_OBJECTS]
     if rare:
         named = ", ".join(rare[:5]) + (" …" if len(rare) > 5 else "")
-        found.append(("warn", t("train.warn_rare", language, names=named, wanted=FEW_OBJECTS)))
+        counted = "train.warn_rare" if dataset.task in OBJECT_TASKS else "train.warn_rare_images"
+        found.append(("warn", t(counted, language, names=named, wanted=FEW_OBJECTS)))
     return found
 
 
@@ -111,19 +142,19 @@ def weights_file(workspace: Workspace, chosen: str | None) -> str:
     return str(files[chosen])
 
 
-def code(text: str) -> Html:
-    return join([html.code(text)])
+def code(command: str) -> Html:
+    return join([html.code(command)])
 
 
-class Starts:
-    """Makes one run of presses that mean the same: a double click is answered with the run of its first."""
+class Starts(Generic[Made]):
+    """Makes one run (or group of runs) of presses that mean the same: a double click is answered with what its first made."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._last: dict[str, tuple[TrainConfig, Run, float]] = {}
+        self._last: dict[str, tuple[Any, Made, float]] = {}
 
-    def once(self, tab: str, config: TrainConfig, create: Callable[[], Run]) -> Run:
-        """A new run, or the one that the same press has just made."""
+    def once(self, tab: str, config: Any, create: Callable[[], Made]) -> Made:
+        """What `create` makes, or what the same press has just made."""
         with self._lock:
             known = self._last.get(tab)
             if known and known[0] == config and time.monotonic() - known[2] < SAME_PRESS_S:

@@ -14,10 +14,11 @@ from engine.types import UserError
 from engine.workspace import Workspace
 from ui import plots
 from ui.i18n import label
-from ui.pages.train import pictures, words
+from ui.pages.train import pictures, validation, words
 from ui.pages.train.watch import Watch, look
 
 PLAIN: dict[str, Any] = {"js_on_load": None, "apply_default_css": False}
+OUTPUTS = 14
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Monitor:
     rate: gr.LinePlot
     previews: gr.HTML
     log: gr.HTML
+    validation: gr.HTML
+    history: gr.HTML
     stop: gr.Button
     resume: gr.Button
     use: gr.Button
@@ -44,7 +47,7 @@ class Monitor:
     def outputs(self) -> list[Any]:
         """In the order of `Frame.values`."""
         return [self.title, self.failure, self.headline, self.loss, self.metrics, self.rate, self.previews, self.log,
-                self.stop, self.resume, self.use, self.watch]
+                self.validation, self.history, self.stop, self.resume, self.use, self.watch]
 
 
 def build() -> Monitor:
@@ -62,11 +65,15 @@ def build() -> Monitor:
         with gr.Row(elem_classes="lb-plots"):
             loss, metrics = plots.line_plot("loss", "step"), plots.line_plot("metrics", "epoch", y_lim=[0, 1])
         previews = gr.HTML(**PLAIN, elem_id="lb-monitor-previews")
+        found = gr.HTML(**PLAIN, elem_id="lb-monitor-validation")
         with gr.Accordion(label("train.rate"), open=False):
             rate = plots.line_plot("rate", "step", legend=False)
+        with gr.Accordion(label("train.history"), open=False):
+            history = gr.HTML(**PLAIN, elem_id="lb-monitor-history")
         with gr.Accordion(label("train.log"), open=False):
             log = gr.HTML(**PLAIN, elem_id="lb-monitor-log")
-    return Monitor(column, shown, watch, title, failure, headline, loss, metrics, rate, previews, log, stop, resume, use, new)
+    return Monitor(column, shown, watch, title, failure, headline, loss, metrics, rate, previews, log, found, history, stop, resume,
+                   use, new)
 
 
 def find(workspace: Workspace, wanted: str | None) -> Run | None:
@@ -89,13 +96,13 @@ def newest_active(workspace: Workspace) -> Run | None:
 
 def tick(workspace: Workspace, shown: str, watch: Watch | None, language: str) -> list[Any]:
     """What changed in the run on show, for `Monitor.outputs`; skips whatever did not."""
-    nothing: list[Any] = [gr.skip()] * 12
+    nothing: list[Any] = [gr.skip()] * OUTPUTS
     run = find(workspace, shown)
     if run is None:
         return nothing
     fresh = watch is None or watch.run != run.id
     if watch is None or fresh:
-        watch = Watch(run.id)
+        watch = Watch(run.id, words.task_of(run))
     news = look(watch, run)
     result = nothing
     if news.state_changed or fresh:
@@ -107,13 +114,17 @@ def tick(workspace: Workspace, shown: str, watch: Watch | None, language: str) -
         watch.previews = watch.previews if complete else ("?",)
     if news.log:
         result[7] = pictures.log(run, language)
-    result[11] = watch if fresh else gr.skip()
+    if news.validation:
+        result[8] = validation.section(run, watch.task, language)
+    if news.history:
+        result[9] = validation.history(run, language)
+    result[-1] = watch if fresh else gr.skip()
     return result
 
 
 def _plot_parts(watch: Watch, language: str) -> list[Any]:
     loss, watch.loss = plots.loss_update(watch.rows, language, watch.loss)
-    metrics, watch.metrics = plots.metric_update(watch.rows, watch.metrics, int(watch.state.get("epochs") or 0))
+    metrics, watch.metrics = plots.metric_update(watch.rows, watch.task, language, watch.metrics, int(watch.state.get("epochs") or 0))
     return [loss, metrics, plots.rate_update(watch.rows)]
 
 
@@ -121,7 +132,7 @@ def _state_parts(run: Run, state: dict[str, Any], watch: Watch, language: str) -
     phase = state["phase"]
     failure = gr.HTML(pictures.failure(run, state, language), visible=phase in ("failed", "interrupted"))
     return [
-        pictures.title(run, state, language), failure, pictures.headline(state, watch.rows, language), *[gr.skip()] * 5,
+        pictures.title(run, state, language), failure, pictures.headline(state, watch.rows, language, watch.task), *[gr.skip()] * 7,
         gr.Button(visible=words.is_active(phase), interactive=phase in ("queued", "starting", "running")),
         gr.Button(visible=words.can_resume(phase)), gr.Button(visible=phase == "done" and run.best.is_file()), gr.skip(),
     ]

@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
+from engine.metrics import names
 from engine.runs import Run
 from ui import html, plots
 from ui.html import Html, join, tag
@@ -30,12 +31,14 @@ def title(run: Run, state: dict[str, Any], language: str) -> Html:
                tag("span", words.begun(state), class_="lb-muted lb-small"), class_="lb-run-title")
 
 
-def headline(state: dict[str, Any], rows: Sequence[dict[str, Any]], language: str) -> Html:
+def headline(state: dict[str, Any], rows: Sequence[dict[str, Any]], language: str, task: str = "detect") -> Html:
     """Progress, and the four numbers that one looks for first."""
     phase, epochs = state["phase"], int(state["epochs"] or 0)
-    found = plots.best(rows, "AP50")
-    best = html.stat(t("train.best_so_far" if words.is_active(phase) else "train.best", language), f"AP50 {found[0]:.2f}" if found else "–",
-                     t("train.best_note", language, words=words.quality(found[0], language), epoch=found[1]) if found else
+    metric = names.headline(task)
+    found = plots.best(rows, metric)
+    best = html.stat(t("train.best_so_far" if words.is_active(phase) else "train.best", language),
+                     f"{plots.metric_name(metric, language)} {found[0]:.2f}" if found else "–",
+                     t("train.best_note", language, words=words.quality(found[0], language, task), epoch=found[1]) if found else
                      t("train.best_none", language))
     epoch = html.stat(t("train.epoch", language), t("train.epoch_of", language, epoch=state["epoch"], epochs=epochs) if epochs else "–",
                       t("train.step", language, step=html.number(int(state["step"] or 0))))

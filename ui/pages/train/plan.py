@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine import machine, recipe
+from engine import machine, messages, recipe
 from engine.config import TrainConfig
 from engine.models import ModelSpec, models
 from engine.recipe import DataFacts, Derived, Machine, Plan
@@ -20,6 +20,7 @@ from ui.i18n import t
 DEMO_MINUTES = 3.0
 NOMINAL_STEPS, NOMINAL_EPOCHS = 2000, 100
 LENGTHS = ("suggested", "minutes", "epochs")
+BACKBONES = ("encoder", "backbone")  # options that name the image encoder
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,10 @@ def _table(derived: tuple[Derived, ...], language: str) -> Html:
 
 def model_card(spec: ModelSpec, language: str) -> str:
     """Name, numbers and when to take it, a line each: the text of a choice."""
-    lines = [display_name(spec.name), t("train.model_numbers", language, parameters=f"{spec.parameters:.1f}", size=spec.image_size)]
+    inside = next((str(each.default) for each in spec.options if each.name in BACKBONES), "")
+    numbers = {"parameters": f"{spec.parameters:.1f}", "size": spec.image_size}
+    said = t("train.model_numbers_with", language, encoder=inside, **numbers) if inside else t("train.model_numbers", language, **numbers)
+    lines = [display_name(spec.name), said]
     when = t(f"model.{spec.name}", language)
     return "\n".join(lines if when == f"model.{spec.name}" else [*lines, when])
 
@@ -100,8 +104,24 @@ def model_card(spec: ModelSpec, language: str) -> str:
 def display_name(name: str) -> str:
     """deimv2_atto -> DEIMv2 Atto."""
     family, _, size = name.partition("_")
-    families = {"deimv2": "DEIMv2", "di": "DI", "unet": "U-Net", "hybridmednet": "HybridMedNet"}
+    families = {"deimv2": "DEIMv2", "unet": "U-Net", "hybridmednet": "HybridMedNet", "vim": "Vision Mamba", "timm": "timm classifier"}
     return f"{families.get(family, family)} {size.replace('_', ' ').title() if len(size) > 1 else size.upper()}".strip()
+
+
+def full_name(config: TrainConfig) -> str:
+    """The model with its backbone, where it has the choice of one: "timm resnet18"."""
+    spec = models.entries().get(config.model)
+    inside = {each.name: each.default for each in (spec.options if spec else ())}
+    backbone = next((str(config.options.get(name, inside[name])) for name in BACKBONES if name in inside), "")
+    family = display_name(config.model).removesuffix(" classifier")
+    if "architecture" in inside:
+        family = messages.text(f"option.choice.{config.options.get('architecture', inside['architecture'])}", "en")
+    return f"{family} {backbone}".strip()
+
+
+def run_name(dataset: str, config: TrainConfig) -> str:
+    """What a run is called, in letters that a folder's name keeps: U-Net++ is not U-Net."""
+    return f"{dataset} {full_name(config).replace('+', 'Plus')}"
 
 
 def command(config: TrainConfig, workspace: Workspace) -> str:

@@ -10,6 +10,7 @@ from engine.runs import Run
 from ui.plots import UNKNOWN, Drawn, slim
 
 MEANINGLESS = ("heartbeat", "pid_started")
+HISTORY = "training_history.png"
 
 
 @dataclass
@@ -17,10 +18,13 @@ class Watch:
     """One page's view of one run: the rows read so far, where to read on, and what was shown last (`loss`, `metrics`: the curves drawn)."""
 
     run: str
+    task: str = "detect"
     offset: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
     state: dict[str, Any] = field(default_factory=dict)
     log: tuple[int, int] = (-1, -1)
+    validation: tuple[int, int] = (-1, -1)
+    history: tuple[int, int] = (-1, -1)
     previews: tuple[str, ...] = ("?",)
     loss: Drawn = UNKNOWN
     metrics: Drawn = UNKNOWN
@@ -41,6 +45,8 @@ class News:
     rows: bool
     log: bool
     previews: tuple[Path, ...] | None
+    validation: bool = False
+    history: bool = False
 
 
 def look(watch: Watch, run: Run) -> News:
@@ -56,10 +62,14 @@ def look(watch: Watch, run: Run) -> News:
     state_changed, watch.state = state != watch.state, state
     log = stamp(run.folder / "log.txt")
     log_changed, watch.log = log != watch.log, log
+    validation = stamp(run.folder / "validation.json")
+    validated, watch.validation = validation != watch.validation, validation
+    history = stamp(run.folder / HISTORY)
+    drawn, watch.history = history != watch.history, history
     pictures = newest_previews(run)
     names = tuple(each.name for each in pictures)
     new_pictures, watch.previews = names != watch.previews, names
-    return News(state, state_changed or bool(rows), bool(rows) or first, log_changed, pictures if new_pictures else None)
+    return News(state, state_changed or bool(rows), bool(rows) or first, log_changed, pictures if new_pictures else None, validated, drawn)
 
 
 def newest_previews(run: Run) -> tuple[Path, ...]:

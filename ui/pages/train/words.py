@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from engine.runs import ACTIVE, FINISHED
+from engine.runs import ACTIVE, FINISHED, Run
 from engine.types import UserError
 from ui.i18n import t
 
 TONES = {"done": "good", "running": "good", "starting": "good", "stopping": "warn", "queued": "warn", "stopped": "none", "interrupted": "warn",
          "failed": "bad"}
-QUALITY = (0.1, 0.4, 0.7, 0.9)
+QUALITY = {"detect": (0.1, 0.4, 0.7, 0.9), "semantic": (0.2, 0.5, 0.75, 0.9), "classify": (0.6, 0.7, 0.8, 0.9)}
 
 
 def duration(seconds: float | None, language: str) -> str:
@@ -32,9 +32,19 @@ def begun(state: dict[str, Any]) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(created)) if created else ""
 
 
-def quality(ap50: float, language: str) -> str:
-    """What an AP50 means, in a few words."""
-    return t(f"word.quality_{sum(ap50 >= step for step in QUALITY)}", language)
+def quality(value: float, language: str, task: str = "detect") -> str:
+    """What a task's headline metric (AP50, Dice, AUROC) means, in a few words."""
+    steps = QUALITY.get(task, QUALITY["detect"])
+    prefix = f"word.quality_{task}_" if task in ("semantic", "classify") else "word.quality_"
+    return t(f"{prefix}{sum(value >= step for step in steps)}", language)
+
+
+def task_of(run: Run) -> str:
+    """What the run learns; a run whose config is damaged counts as detection."""
+    try:
+        return run.config().task
+    except UserError:
+        return "detect"
 
 
 def tone(phase: str) -> str:

@@ -1,0 +1,42 @@
+"""Which controls a task needs, and where they stand when a result comes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from ui.i18n import t
+from ui.pages.predict.result import CLASSIFY, DETECT, SEMANTIC, Result
+
+OPACITY = {DETECT: 1.0, SEMANTIC: 0.45, CLASSIFY: 0.6}
+NOBODY = -1  # in the list of classes to explain
+
+
+def for_task(task: str | None, language: str) -> list[Any]:
+    """Updates of `Parts.by_model` when a model is chosen. A bare file shows the controls of objects until it has been loaded."""
+    task = task or DETECT
+    return [
+        gr.Slider(visible=task != CLASSIFY, label=_threshold(task, language)),
+        gr.Checkbox(visible=task == SEMANTIC), gr.Checkbox(visible=task == CLASSIFY), gr.Dropdown(visible=task == CLASSIFY), *_looks(task),
+    ]
+
+
+def for_result(result: Result, opacity: float, contours: bool, language: str) -> list[Any]:
+    """Updates of `Parts.by_task` when images have been looked at: every filter begins at its default again."""
+    task, ids = result.task, [(name, i) for i, name in enumerate(result.classes)]
+    tags, several = task == CLASSIFY, not result.exclusive
+    return [
+        gr.Slider(value=round(result.threshold, 2), visible=not tags, label=_threshold(task, language)), gr.Dropdown(choices=ids, value=[]),
+        gr.Slider(value=opacity, label=t("predict.opacity_heat" if tags else "predict.opacity", language)),
+        gr.Checkbox(value=contours, visible=task == SEMANTIC), gr.Checkbox(value=True, visible=tags and several),
+        gr.Dropdown(choices=[(t("predict.explain_none", language), NOBODY), *ids], value=NOBODY, visible=tags), *_looks(task),
+    ]
+
+
+def _looks(task: str) -> list[Any]:
+    return [gr.Checkbox(visible=task != DETECT), gr.Checkbox(visible=task == SEMANTIC)]
+
+
+def _threshold(task: str, language: str) -> str:
+    return t("predict.threshold" if task == DETECT else "predict.probability", language)

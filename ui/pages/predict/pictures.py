@@ -1,0 +1,91 @@
+"""The pictures of the page: the image with what was found on it, as a data address."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from engine.datasets.images import open_image, resize
+from engine.overlay_labels import draw_heat, draw_labels
+from engine.types import Instances, Labels, SemanticMask, Tags, UserError
+from ui.pages.predict.models import predictors
+from ui.pages.predict.result import Filter, Result, Shot
+
+LONGEST, SHORTEST = 1600, 640
+THUMB = 96
+
+
+def picture(result: Result, shot: Shot, chosen: Filter) -> str:
+    """The image with what passes the filter drawn on it; never larger than a screen needs."""
+    return _encoded(drawn(shown_pixels(shot.file), result, shot, chosen))
+
+
+def drawn(plain: np.ndarray, result: Result, shot: Shot, chosen: Filter, *, names: bool = False) -> np.ndarray:
+    """A new u8[H,W,3]. `names`: tags are written on it too, for a picture that stands alone."""
+    if chosen.opacity <= 0:
+        return plain
+    across, down = plain.shape[1] / shot.size[0], plain.shape[0] / shot.size[1]
+    found = chosen(shot.labels)
+    if isinstance(found, Tags):
+        heated = plain if chosen.explain is None else draw_heat(plain, evidence_of(result, shot.file, chosen.explain), opacity=chosen.opacity)
+        return draw_labels(heated, found, result.classes, thresholds=result.limits(chosen)) if names else heated
+    if isinstance(found, SemanticMask) and not chosen.contours:
+        return draw_labels(plain, found, result.classes, opacity=chosen.opacity)
+    over = draw_labels(plain, _scaled(found, across, down), result.classes, contours=chosen.contours)
+    return over if chosen.opacity >= 1 else (plain * (1 - chosen.opacity) + over * chosen.opacity).round().astype(np.uint8)
+
+
+def evidence_of(result: Result, file: Path, class_id: int) -> np.ndarray:
+    """f32[h,w] of 0..1: where the model sees the class. Raises UserError when the model is gone."""
+    if result.source is None:
+        return np.zeros((1, 1), np.float32)
+    weights, kind = result.source
+    return _evidence(weights, weights.stat().st_mtime_ns if weights.is_file() else 0, kind, file, class_id)
+
+
+def heat(result: Result, file: Path, class_name: str) -> str:
+    """The image with the heat map of a class. Raises UserError for a class that the model does not know, and for other models."""
+    if class_name not in result.classes:
+        raise UserError("unknown_class", name=class_name, known=", ".join(result.classes))
+    return _encoded(draw_heat(open_image(file), evidence_of(result, file, result.classes.index(class_name))))
+
+
+@lru_cache(maxsize=256)
+def _evidence(weights: Path, _changed: int, kind: str | None, file: Path, class_id: int) -> np.ndarray:
+    from engine.explain import evidence
+
+    return evidence(predictors(weights, kind), file, class_id)
+
+
+@lru_cache(maxsize=8)
+def shown_pixels(file: Path) -> np.ndarray:
+    """The image at a size that suits a screen: small ones are enlarged, so that names on them can be read."""
+    pixels = open_image(file)
+    longest = max(pixels.shape[:2])
+    scale = LONGEST / longest if longest > LONGEST else max(1.0, SHORTEST / longest)
+    return resize(pixels, (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))))
+
+
+def thumbnail(file: Path) -> str:
+    pixels = shown_pixels(file)
+    scale = THUMB / max(pixels.shape[:2])
+    return _encoded(resize(pixels, (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))))
+
+
+def _scaled(labels: Labels, across: float, down: float) -> Labels:
+    """Boxes in the pixels of the shown picture. Their outlines are left out: they come with the tasks that have them."""
+    if not isinstance(labels, Instances):
+        return labels
+    return replace(labels, boxes=labels.boxes * np.array([across, down, across, down], np.float32), shapes=None)
+
+
+def _encoded(pixels: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=88)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

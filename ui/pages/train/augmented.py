@@ -1,0 +1,190 @@
+"""A few training images as the network will see them: augmented, at the size of training, with their labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from engine.augment import classification, detection, segmentation
+from engine.config import TrainConfig
+from engine.datasets.images import open_image, resize
+from engine.datasets.store import Dataset, Row
+from engine.overlay import shape_mask
+from engine.overlay_labels import draw_labels, enlarged
+from engine.types import IGNORE, Instances, Labels, SemanticMask, Tags, UserError
+from ui.html import Html, join, tag
+from ui.i18n import label, static, t
+from ui.pages.data.pictures import UNREADABLE, scaled
+from ui.pages.data.pictures import image as picture_of
+
+COUNT, SHOWN, LARGEST = 8, 256, 1024
+MOST_NAMES = 3
+PLAIN: dict[str, Any] = {"js_on_load": None, "apply_default_css": False}
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """The pictures, the button for others, and how often it was pressed."""
+
+    pictures: gr.HTML
+    again: gr.Button
+    seed: gr.State
+
+
+def build() -> Augmented:
+    seed = gr.State(0)
+    with gr.Column(elem_classes="lb-card lb-augmented", elem_id="lb-augmented"):
+        with gr.Row(elem_classes="lb-between"):
+            gr.HTML(static(lambda language: tag("h3", t("train.augmented", language))), **PLAIN)
+            again = gr.Button(label("train.augmented_again"), size="sm", elem_id="lb-augmented-again")
+        pictures = gr.HTML(**PLAIN, elem_id="lb-augmented-pictures", min_height=160)
+    return Augmented(pictures, again, seed)
+
+
+def nothing(language: str) -> Html:
+    return tag("p", t("train.augmented_none", language), class_="lb-muted")
+
+
+def grid(dataset: Dataset, config: TrainConfig, seed: int, language: str) -> Html:
+    """COUNT training images after the augmentation that `config` asks for; `config` is a plan: nothing in it is open."""
+    rows = _rows(dataset, seed)
+    cells = []
+    for place, row in enumerate(rows):
+        try:
+            cells.append(_cell(row, dataset.classes, config, 1000 * seed + place, language))
+        except UNREADABLE:
+            continue
+    if not cells:
+        return nothing(language)
+    key = f"option.choice.{config.augment}"
+    own = t(f"{key}.{config.task}", language)
+    preset = own if own != f"{key}.{config.task}" else t(key, language)
+    note = t("train.augmented_note", language, side=config.image_size, preset=preset)
+    return join([tag("div", *cells, class_="lb-augmented-grid"), tag("p", note, class_="lb-muted lb-small")])
+
+
+def _rows(dataset: Dataset, seed: int) -> list[Row]:
+    """Labeled training images, others for another seed."""
+    ids = [*dataset.ids(split="train", state="labeled")] or [*dataset.ids(state="labeled")]
+    chosen = np.random.default_rng(seed).permutation(len(ids))[:COUNT]
+    found = []
+    for place in chosen:
+        try:
+            found.append(dataset.row(ids[place]))
+        except UserError:
+            continue
+    return found
+
+
+def _cell(row: Row, classes: tuple[str, ...], config: TrainConfig, seed: int, language: str) -> Html:
+    picture = _opened(str(row.path), row.revision, config.resize == "crop")
+    seen, labels = transformed(picture, row.labels, row.size, config, seed)
+    if labels is not None and not isinstance(labels, Tags):
+        seen, labels = enlarged(seen, labels, SHOWN)
+        seen = draw_labels(seen, labels, classes, names=False)
+    named = _names(row.labels, classes, language)
+    alt = t("train.augmented_alt", language, name=row.name, labels=named)
+    caption = tag("figcaption", named, class_="lb-small lb-muted lb-cut") if isinstance(row.labels, Tags) else ""
+    return tag("figure", tag("div", picture_of(seen, alt), class_="lb-well"), caption)
+
+
+@lru_cache(maxsize=2 * COUNT)
+def _opened(path: str, revision: int, whole: bool) -> np.ndarray:
+    """The image, not larger than LARGEST unless its own pixels are wanted: opened once however often the settings change."""
+    picture = open_image(Path(path))
+    scale = 1.0 if whole else LARGEST / max(picture.shape[:2])
+    return picture if scale >= 1 else resize(picture, (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))))
+
+
+def transformed(picture: np.ndarray, labels: Labels | None, size: tuple[int, int], config: TrainConfig,
+                seed: int) -> tuple[np.ndarray, Labels | None]:
+    """u8[S,S,3] and its labels, as training would make them. `labels` belong to the image at `size`, of which `picture` may be a smaller copy."""
+    side = config.image_size
+    if config.task == "classify":
+        seen = classification.apply(classification.pipeline(config.augment, strong=True, side=side), picture, None, seed)[0]
+        return _square(seen, side), labels
+    if isinstance(labels, SemanticMask):
+        return _with_mask(picture, labels, config, seed)
+    if isinstance(labels, Instances):
+        small = scaled(labels, picture.shape[1] / size[0], picture.shape[0] / size[1])
+        return _with_areas(picture, small, config, seed) if config.task == "semantic" else _with_boxes(picture, small, config, seed)
+    return _square(picture, side), None
+
+
+def _with_boxes(picture: np.ndarray, labels: Instances, config: TrainConfig, seed: int) -> tuple[np.ndarray, Labels]:
+    side = config.image_size
+    seen, boxes, kept = detection.apply(detection.pipeline(config.augment, strong=True), picture, labels.boxes, seed)
+    stretch = np.array([side / seen.shape[1], side / seen.shape[0]] * 2, np.float32)
+    return _square(seen, side), Instances(boxes * stretch, labels.classes[kept])
+
+
+def _with_mask(picture: np.ndarray, labels: SemanticMask, config: TrainConfig, seed: int) -> tuple[np.ndarray, Labels]:
+    """Masks move along at the size of the picture; what comes in from outside may not be judged."""
+    side, size = config.image_size, (picture.shape[1], picture.shape[0])
+    transform = segmentation.pipeline(config.augment, strong=True, side=side)
+    if labels.layers is not None:
+        planes = np.stack([_nearest(layer.astype(np.uint8), size) for layer in labels.layers])
+        picture, planes = _piece(picture, planes, config, seed)
+        seen, moved = segmentation.apply(transform, picture, planes, seed)
+        layers = np.stack([_nearest(layer, (side, side)) == 1 for layer in (planes if moved is None else moved)])
+        return _square(seen, side), SemanticMask(layers=layers)
+    picture, plane = _piece(picture, _nearest(np.asarray(labels.classes, np.uint16), size), config, seed)
+    seen, moved = segmentation.apply(transform, picture, plane, seed)
+    return _square(seen, side), SemanticMask(classes=_nearest(plane if moved is None else moved, (side, side)))
+
+
+def _piece(picture: np.ndarray, planes: np.ndarray, config: TrainConfig, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """With "crop", a piece of the size of training at the image's own resolution; else the whole."""
+    if config.resize != "crop":
+        return picture, planes
+    random = np.random.default_rng(seed)
+    top, left = (int(random.integers(0, max(0, length - config.image_size) + 1)) for length in picture.shape[:2])
+    rows, columns = slice(top, top + config.image_size), slice(left, left + config.image_size)
+    return picture[rows, columns], planes[..., rows, columns]
+
+
+def _with_areas(picture: np.ndarray, labels: Instances, config: TrainConfig, seed: int) -> tuple[np.ndarray, Labels]:
+    """Outlines as masks: a layer for each class."""
+    height, width = picture.shape[:2]
+    count = int(labels.classes.max(initial=0)) + 1
+    layers = np.zeros((count, height, width), bool)
+    for class_id, shape in zip(labels.classes, labels.shapes or (None,) * len(labels), strict=True):
+        if shape is not None:
+            area, x, y = shape_mask(shape, width, height)
+            layers[class_id, y : y + area.shape[0], x : x + area.shape[1]] |= area > 0
+    return _with_mask(picture, SemanticMask(layers=layers), config, seed)
+
+
+def _square(picture: np.ndarray, side: int) -> np.ndarray:
+    return picture if picture.shape[:2] == (side, side) else resize(picture, (side, side))
+
+
+def _nearest(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """[H,W] at (width, height), nearest pixel."""
+    height, width = plane.shape
+    if (width, height) == size:
+        return plane
+    rows, columns = (np.minimum((np.arange(new) + 0.5) * old // new, old - 1).astype(int) for new, old in ((size[1], height), (size[0], width)))
+    return plane[np.ix_(rows, columns)]
+
+
+def _names(labels: Labels | None, classes: tuple[str, ...], language: str) -> str:
+    """What the image shows, in words: the tags, or the classes of its objects and areas."""
+    if isinstance(labels, Tags):
+        present = np.flatnonzero(np.nan_to_num(labels.values) > 0.5)
+    elif isinstance(labels, Instances | SemanticMask) and labels.classes is not None:
+        present = np.unique(labels.classes)
+    elif isinstance(labels, SemanticMask) and labels.layers is not None:
+        present = np.flatnonzero(labels.layers.any((1, 2)))
+    else:
+        present = np.zeros(0, int)
+    found = [classes[i] for i in present if i < min(len(classes), IGNORE)]
+    rest = f" +{len(found) - MOST_NAMES}" if len(found) > MOST_NAMES else ""
+    return ", ".join(found[:MOST_NAMES]) + rest if found else t("train.no_tags", language)
+
+

@@ -1,0 +1,125 @@
+"""What the best epoch's validation found, class by class, with curves where the task has any; and the history as a picture."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from engine.metrics import names
+from engine.overlay import color_of
+from engine.runs import Run
+from ui import charts, html, plots
+from ui.charts import Cloud
+from ui.html import Html, join, tag
+from ui.i18n import t
+from ui.pages.train.watch import HISTORY
+from ui.selection import name_of
+
+COLUMNS = {
+    "detect": ("AP50", "AP", "AP75", "objects"),
+    "semantic": ("dice", "iou", "dice_global", "iou_global", "dice_with_empty", "images", "empty_images", "empty_images_with_false_alarm"),
+    "classify": ("auroc", "average_precision", "f1", "sensitivity", "specificity", "threshold", "positives", "negatives"),
+}
+MOST_CURVES = 12
+CURVES = (("roc", "fpr", "tpr", "false_alarms", "found", "auroc"), ("pr", "recall", "precision", "recall", "precision", "average_precision"))
+
+
+def section(run: Run, task: str, language: str) -> Html:
+    """The table and the curves; nothing before the first validation."""
+    found = run.validation()
+    rows = [each for each in found.get("per_class") or [] if isinstance(each, dict)]
+    if not found or not rows:
+        return Html("")
+    metrics = found.get("metrics") or {}
+    title = tag("h3", t("train.validation", language, epoch=found.get("epoch", "–")), class_="lb-heading")
+    note = tag("p", t("train.validation_note", language), class_="lb-muted lb-small")
+    drawn = curves(found.get("curves") or {}, rows, metrics, language)
+    return tag("div", title, note, per_class(rows, metrics, task, language), drawn, class_="lb-section lb-validation")
+
+
+def per_class(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], task: str, language: str) -> Html:
+    """A row a class and the mean below; what is undefined is a dash and part of no mean."""
+    wanted = COLUMNS.get(task, names.shown(task))
+    shown = [name for name in wanted if any(row.get(name) is not None for row in rows)]
+    head = [t("train.class", language), *(plots.metric_name(name, language) for name in shown)]
+    lines = [[html.chip(str(row.get("name", "")), i), *(cell(row, name) for name in shown)] for i, row in enumerate(rows)]
+    if len(rows) > 1:
+        lines.append([tag("b", t("train.mean", language)), *(tag("b", cell(metrics, name)) if not _counted(rows, name) else "" for name in shown)])
+    return html.table(head, lines, numeric=range(1, len(shown) + 1), label=t("train.per_class", language))
+
+
+def cell(row: Mapping[str, Any], name: str) -> str:
+    """A figure, and its interval where one was measured."""
+    value = row.get(name)
+    if value is None or isinstance(value, bool) or not isinstance(value, (int, float)):
+        return "–"
+    if isinstance(value, int):
+        return html.number(value)
+    return f"{value:.3f}{interval(row, name)}"
+
+
+def interval(row: Mapping[str, Any], name: str) -> str:
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    return f" ({low:.2f}-{high:.2f})" if isinstance(low, float) and isinstance(high, float) else ""
+
+
+def _counted(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    return all(isinstance(row.get(name), (int, type(None))) for row in rows)
+
+
+def curves(found: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], language: str) -> Html:
+    """ROC, precision and recall, reliability, and the confusion matrix where every image has one class."""
+    place = {str(row.get("name")): i for i, row in enumerate(rows)}
+    drawn = [_ranked(kind, x, y, x_name, y_name, area, found.get(kind), rows, place, language) for kind, x, y, x_name, y_name, area in CURVES]
+    drawn += [_reliability(found.get("reliability"), metrics, language), _confusion(found.get("confusion"), list(place), language)]
+    drawn = [each for each in drawn if each]
+    return tag("div", *drawn, class_="lb-charts") if drawn else Html("")
+
+
+def _ranked(kind: str, x: str, y: str, x_name: str, y_name: str, area: str, found: Any, rows: Sequence[Mapping[str, Any]],
+            place: Mapping[str, int], language: str) -> Html:
+    """One line a class; a class of which only one value occurs has none."""
+    known = {name: each for name, each in found.items() if each and name in place} if isinstance(found, dict) else {}
+    if not known:
+        return Html("")
+    clouds = [Cloud(name, color_of(place[name]), list(zip(each[x], each[y], strict=True))) for name, each in list(known.items())[:MOST_CURVES]]
+    title = t(f"plot.{kind}", language)
+    named = [(each.name, each.color, cell(rows[place[each.name]], area)) for each in clouds]
+    plot = charts.curves(clouds, title, x_name=t(f"plot.{x_name}", language), y_name=t(f"plot.{y_name}", language),
+                         diagonal="up" if kind == "roc" else "")
+    return charts.figure(title, plot, charts.legend(named), note=t(f"plot.{kind}_note", language))
+
+
+def _reliability(found: Any, metrics: Mapping[str, Any], language: str) -> Html:
+    if not isinstance(found, dict) or not found.get("predicted"):
+        return Html("")
+    title = t("plot.reliability", language)
+    line = Cloud(title, "var(--lb-accent)", list(zip(found["predicted"], found["observed"], strict=True)))
+    plot = charts.curves([line], title, x_name=t("plot.predicted", language), y_name=t("plot.observed", language), diagonal="up", marks=True)
+    said = [(plots.metric_name(name, language), color, cell(metrics, name)) for name, color in
+            (("ece", "var(--lb-accent)"), ("ece_calibrated", "var(--lb-edge)")) if metrics.get(name) is not None]
+    return charts.figure(title, plot, charts.legend(said), note=t("plot.reliability_note", language))
+
+
+def _confusion(found: Any, classes: Sequence[str], language: str) -> Html:
+    """Only the matrix of all classes: [C][C]. Tables of single tags, [C][2][2], are told by the figures above."""
+    table = np.array(found) if found else np.zeros(0)
+    if table.ndim != 2 or table.shape[0] != len(classes):
+        return Html("")
+    title = t("plot.confusion", language)
+    return charts.figure(title, charts.confusion(classes, table, title, t("plot.truth", language)), note=t("plot.confusion_note", language))
+
+
+def history(run: Run, language: str) -> Html:
+    """The picture beside the run, and a way to keep it."""
+    try:
+        data = base64.b64encode((run.folder / HISTORY).read_bytes()).decode()
+    except OSError:
+        return tag("p", t("train.history_none", language), class_="lb-muted")
+    source, name = f"data:image/png;base64,{data}", name_of(run.id)
+    picture = tag("img", src=source, alt=t("train.history_alt", language, run=name), class_="lb-history")
+    save = tag("a", t("train.history_save", language), href=source, download=f"{name}-history.png", class_="lb-button")
+    return join([picture, tag("p", save)])
