@@ -25,7 +25,7 @@ from engine.ema import Ema
 from engine.evaluate import SquareCache, predict_samples
 from engine.machine import choose_device, detect
 from engine.models import ModelSpec, checked_options, create, models
-from engine.models.network import Network
+from engine.models.network import Network, tolerate_single_values
 from engine.predict import Predictor, Preprocess
 from engine.recipe import DataFacts, Machine, ema_decay, plain_from, suggest
 from engine.tasks.loading import Batch, EpochBatches, TrainingImages, normalised, training_loader
@@ -73,6 +73,8 @@ def open_data(config: TrainConfig, task: Task, scratch: Path) -> Data:
     if not collection.classes or not any(map(task.teaches, train)):
         raise UserError("no_training_objects", path=config.data, images=len(train))
     fitted = task.fit(collection.classes, train + valid, config)
+    if not any(map(task.teaches, fitted.samples[: len(train)])):  # what counted as something may be the background
+        raise UserError("no_training_objects", path=config.data, images=len(train))
     return Data(fitted.classes, fitted.samples[: len(train)], fitted.samples[len(train):], list(collection.problems), fitted.options, fitted.reasons)
 
 
@@ -114,9 +116,12 @@ class Session:
         self.task = task.bound({**self.options, "num_classes": len(self.data.classes)})
         seed_everything(config.seed)
         network = create(config.model, len(self.data.classes), **self.options)
+        tolerate_single_values(network)
         self.coverage, self.source = start_weights(network, self.spec, wanted)
-        own = network.normalisation() if self.coverage else None
-        self.mean, self.std = own or (self.spec.mean, self.spec.std)
+        self.mean: tuple[float, ...] = self.spec.mean
+        self.std: tuple[float, ...] = self.spec.std
+        if self.coverage and (own := network.normalisation()):
+            self.mean, self.std = own
         machine = Machine(self.device.type, detect().accelerator_memory)
         plan = suggest(config.replace(task=self.task.name), self.spec, facts_of(self.data), machine, pretrained=self.coverage is not None)
         self.config, self.derived = plan.config.replace(options=self.options), plan.derived

@@ -11,6 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from engine.config import TrainConfig
+from engine.evaluate import predict_samples
+from engine.predict import load
 from engine.recipe import Derived, schedule_facts
 from engine.session import Session
 from engine.types import UserError
@@ -70,6 +72,7 @@ def train(config: TrainConfig, folder: Path | None = None, *, stop: Callable[[],
             if stop() and session.epoch <= session.epochs:
                 yield Event("stopped", session.step, session.epoch - 1)
                 return
+        yield from _report(session, folder)
         yield Event("done", session.step, session.epochs, {"best": session.best})
 
 
@@ -225,7 +228,19 @@ def _validate(session: Session, folder: Path) -> Iterator[Event]:
     yield Event("validated", session.step, session.epoch, {
         "metrics": metrics, "per_class": measured["per_class"], "curves": measured.get("curves"), "best": better,
         "seconds": time.monotonic() - begun, "previews": [(sample, labels, threshold) for sample, labels in found],
-        "classes": session.data.classes, "shown": session.task.shown})
+        "classes": session.data.classes, "shown": session.task.shown, "thresholds": measured["thresholds"]})
+
+
+def _report(session: Session, folder: Path) -> Iterator[Event]:
+    """What is told of the best epoch in the end, with what takes too long to be measured after every epoch: intervals, distances."""
+    if not session.data.valid or not session.task.has_report or not (folder / "best.pt").is_file():
+        return
+    predictor = load(folder / "best.pt", device=str(session.device))
+    meter = session.task.meter(session.data.classes, final=True)
+    for sample, found in predict_samples(predictor, session.data.valid, batch=max(4, session.config.batch)):
+        meter.add(sample, found)
+    measured = meter.result()
+    yield Event("reported", session.step, int(session.best["epoch"]), {name: measured.get(name) for name in ("metrics", "per_class", "curves")})
 
 
 def _mean(rows: list[dict[str, float]]) -> dict[str, float]:

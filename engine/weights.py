@@ -69,7 +69,7 @@ def load_into(model: nn.Module, path: Path | str) -> Coverage:
     """
     state = state_dict_of(safe_load(path), path)
     load_map: LoadMap = model.load_map() if hasattr(model, "load_map") else LoadMap()
-    coverage, usable = _compare(model.state_dict(keep_vars=True), state, load_map)
+    coverage, usable = compare(model.state_dict(keep_vars=True), state, load_map)
     if not usable:
         raise UserError("weights_foreign", path=str(path), example=next(iter(state)), wanted=next(iter(model.state_dict())))
     model.load_state_dict(usable, strict=False)
@@ -230,7 +230,7 @@ def _fill_backbone(backbone: nn.Module, path: Path) -> Coverage:
                     in_order)
 
 
-def _compare(own: dict[str, Tensor], state: dict[str, Tensor], load_map: LoadMap) -> tuple[Coverage, dict[str, Tensor]]:
+def compare(own: dict[str, Tensor], state: dict[str, Tensor], load_map: LoadMap) -> tuple[Coverage, dict[str, Tensor]]:
     """Coverage, and the tensors that fit. A tensor that the network lists under several names needs only one of them."""
     usable, unexpected, ignored = {}, [], []
     reshaped, surplus = _other_classes(own, {load_map.rename(name) for name in state}, load_map)

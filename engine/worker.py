@@ -116,6 +116,9 @@ class Recorder:
             self.run.write_validation(kept)
         self._draw_history()
 
+    def on_reported(self, event: Any) -> None:
+        self.run.write_validation({"epoch": event.epoch, **event.values})
+
     def on_stopped(self, event: Any) -> None:
         log.info("%s", messages.text("log.stopped", step=event.step, epoch=event.epoch))
         self.run.write_state(phase="stopped", step=event.step, epoch=event.epoch, eta_s=None)
@@ -145,11 +148,11 @@ class Recorder:
         from engine.datasets.images import open_image, save_image
         from engine.overlay_labels import draw_labels, enlarged
 
-        folder = self.run.folder / "previews"
+        folder, limits = self.run.folder / "previews", event.values["thresholds"].get("classes")
         for number, (sample, labels, threshold) in enumerate(event.values["previews"]):
             with suppress(UserError):  # an image that has vanished since costs its picture, not the run
                 picture, shown = enlarged(open_image(sample.image), labels.above(threshold), PREVIEW_SIDE)
-                save_image(folder / f"epoch_{event.epoch:05d}_{number}.jpg", draw_labels(picture, shown, event.values["classes"]))
+                save_image(folder / f"epoch_{event.epoch:05d}_{number}.jpg", draw_labels(picture, shown, event.values["classes"], thresholds=limits))
         for old in sorted(folder.glob("epoch_*.jpg"))[: -5 * max(1, len(event.values["previews"]))]:
             old.unlink()
 
@@ -158,12 +161,18 @@ class Recorder:
 
 
 def memory_in_use() -> float:
-    """GiB: of the accelerator where one trains, else of this process."""
+    """GiB at most so far: of the accelerator where one trains, else of this process."""
     import psutil
     import torch
 
-    used = torch.cuda.max_memory_reserved() if torch.cuda.is_available() and torch.cuda.is_initialized() else psutil.Process().memory_info().rss
-    return round(used / 2**30, 2)
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return round(torch.cuda.max_memory_reserved() / 2**30, 2)
+    if sys.platform == "win32":
+        return round(psutil.Process().memory_info().peak_wset / 2**30, 2)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / 2 ** (30 if sys.platform == "darwin" else 20), 2)
 
 
 def explain(error: Exception, run: Run) -> dict[str, Any]:

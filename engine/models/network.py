@@ -85,6 +85,29 @@ class Network(nn.Module):
         ]
 
 
+def tolerate_single_values(network: nn.Module) -> None:
+    """Lets batch norms see one value per channel in training: it has no variance, so they then normalise as they do in prediction.
+
+    That happens with one image where maps have shrunk to a single place, and behind poolings.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.register_forward_pre_hook(_to_known_statistics)
+            module.register_forward_hook(_back_to_training)
+
+
+def _to_known_statistics(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
+    if norm.training and given[0].numel() == given[0].shape[1]:
+        norm.training = False
+        norm._saw_single_values = True
+
+
+def _back_to_training(norm: nn.Module, _given: tuple[Tensor, ...], _found: Tensor) -> None:
+    if getattr(norm, "_saw_single_values", False):
+        norm.training = True
+        norm._saw_single_values = False
+
+
 def count_parameters(network: nn.Module) -> int:
     """Number of trainable scalars, shared tensors counted once."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)

@@ -19,7 +19,7 @@ from engine.metrics.tags import TagMeter
 from engine.models.network import Balance
 from engine.tasks import coarse
 from engine.tasks.task import Fitted, Forward, Task, positions
-from engine.types import UNCERTAIN, Labels, Sample, Tags
+from engine.types import UNCERTAIN, Labels, Sample, Tags, UserError
 
 RESAMPLES = 1000
 UNKNOWN = -1  # the label of an image that nobody gave one
@@ -57,6 +57,7 @@ class Classify(Task):
     name = "classify"
     headline = "auroc"
     shown = ("auroc", "average_precision", "f1")
+    has_report = True
 
     @property
     def exclusive(self) -> bool:
@@ -70,12 +71,17 @@ class Classify(Task):
         return isinstance(sample.labels, Tags) and bool((np.nan_to_num(sample.labels.values) > UNCERTAIN).any())
 
     def fit(self, classes: tuple[str, ...], samples: list[Sample], config: TrainConfig) -> Fitted:
-        """Every image with exactly one tag, and all others known to be absent: single-label."""
+        """Every image with exactly one tag, and all others known to be absent: single-label.
+
+        Raises UserError for coarse classes that cannot be, or that the model has no head for.
+        """
         mode = str(config.options.get("mode", "auto"))
         if mode == "auto":
             mode = "multiclass" if len(classes) > 1 and all(map(_one_of_all, samples)) else "multilabel"
         options: dict[str, Any] = {"mode": mode}
-        if config.coarse_classes:
+        if config.coarse_classes.strip():
+            if not config.options.get("hierarchical"):
+                raise UserError("coarse_without_head", model=config.model)
             options["num_coarse_classes"] = len(coarse.parse(config.coarse_classes, classes))
         return Fitted(classes, samples, options, {"mode": f"mode_{mode}"})
 

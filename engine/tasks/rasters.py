@@ -77,11 +77,14 @@ class Raster:
         return {"layers": torch.from_numpy(np.where(layers == UNKNOWN, 0, layers)), "known": torch.from_numpy((planes[-1] == 1).astype(np.uint8))}
 
 
-def raster(sample: Sample, size: tuple[int, int], count: int, mode: str) -> Raster:
-    """The labels of one image of `count` classes at `size` (width, height)."""
+def raster(sample: Sample, size: tuple[int, int], count: int, mode: str, rest: int = 0) -> Raster:
+    """The labels of one image of `count` classes at `size` (width, height).
+
+    `rest` is the class of pixels that no area covers in multiclass, UNKNOWN where the model has none; Semantic.fit puts it first.
+    """
     labels = sample.labels
     if isinstance(labels, SemanticMask):
-        return _of_mask(labels, size, count, mode)
+        return _of_mask(labels, size, count, mode, rest)
     if not isinstance(labels, Instances):
         raise TypeError(f"areas are wanted, not {type(labels).__name__}")
     layers, known = _layers_of_objects(labels, sample.size, size, count)
@@ -89,13 +92,18 @@ def raster(sample: Sample, size: tuple[int, int], count: int, mode: str) -> Rast
         return Raster(mode, layers=layers, judged=known)
     if mode == "binary":
         return Raster(mode, mask=np.where(known, layers[0], UNKNOWN).astype(np.uint8))
-    mask = np.zeros(size[::-1], np.uint8)
-    for class_id in sorted(range(count), key=lambda i: -int(layers[i].sum())):  # small areas lie on large ones
+    return Raster(mode, mask=np.where(known, _stacked(layers, rest), UNKNOWN).astype(np.uint8))
+
+
+def _stacked(layers: np.ndarray, rest: int) -> np.ndarray:
+    """u8[H,W] of class ids: small areas lie on large ones, `rest` is where there are none."""
+    mask = np.full(layers.shape[1:], rest, np.uint8)
+    for class_id in sorted(range(len(layers)), key=lambda i: -int(layers[i].sum())):
         mask[layers[class_id] > 0] = class_id
-    return Raster(mode, mask=np.where(known, mask, UNKNOWN).astype(np.uint8))
+    return mask
 
 
-def _of_mask(labels: SemanticMask, size: tuple[int, int], count: int, mode: str) -> Raster:
+def _of_mask(labels: SemanticMask, size: tuple[int, int], count: int, mode: str, rest: int) -> Raster:
     if labels.layers is not None:
         layers = np.stack([_scaled(layer.astype(np.uint8), size) for layer in labels.layers])
         layers = np.pad(layers[:count], ((0, max(0, count - len(layers))), (0, 0), (0, 0)))
@@ -103,10 +111,7 @@ def _of_mask(labels: SemanticMask, size: tuple[int, int], count: int, mode: str)
             return Raster(mode, layers=layers, judged=np.ones(size[::-1], bool))
         if mode == "binary":
             return Raster(mode, mask=layers[0])
-        mask = np.zeros(size[::-1], np.uint8)
-        for class_id in sorted(range(count), key=lambda i: -int(layers[i].sum())):
-            mask[layers[class_id] > 0] = class_id
-        return Raster(mode, mask=mask)
+        return Raster(mode, mask=_stacked(layers, rest))
     if labels.classes is None:
         raise ValueError("a mask has neither classes nor layers")
     plain = _scaled(labels.classes, size)

@@ -19,9 +19,9 @@ from engine.datasets.images import resize
 from engine.metrics.dice import MaskMeter
 from engine.models.network import Balance
 from engine.tasks import windows
-from engine.tasks.rasters import BACKGROUND, is_background, raster
+from engine.tasks.rasters import BACKGROUND, UNKNOWN, is_background, raster
 from engine.tasks.task import Fitted, Forward, Task, positions
-from engine.types import IGNORE, NOTHING, Instances, Labels, Sample, SemanticMask
+from engine.types import IGNORE, NOTHING, Instances, Labels, Sample, SemanticMask, UserError
 
 THRESHOLD = 0.5
 TURNS = 4
@@ -38,13 +38,13 @@ class AreaMeter:
     """Dice and IoU of areas; see engine.metrics.dice."""
 
     def __init__(self, classes: Sequence[str], mode: str, *, final: bool) -> None:
-        self.count, self.mode = len(classes), mode
+        self.count, self.mode, self.rest = len(classes), mode, _background(classes, UNKNOWN)
         self.meter = MaskMeter(classes, exclusive=mode == "multiclass", hausdorff=final)
 
     def add(self, sample: Sample, found: Labels) -> None:
         if not isinstance(found, SemanticMask):
             raise TypeError(f"a mask is wanted, not {type(found).__name__}")
-        truth = raster(sample, sample.size, self.count, self.mode)
+        truth = raster(sample, sample.size, self.count, self.mode, self.rest)
         self.meter.add(truth.as_layers(self.count), layers_of(found, self.count), truth.known, sample.group)
 
     def result(self) -> dict[str, Any]:
@@ -57,6 +57,7 @@ class Semantic(Task):
     name = "semantic"
     headline = "dice"
     shown = ("dice", "iou", "dice_global")
+    has_report = True
 
     @property
     def mode(self) -> str:
@@ -74,24 +75,32 @@ class Semantic(Task):
         return isinstance(sample.labels, Instances) and len(sample.labels) > 0
 
     def fit(self, classes: tuple[str, ...], samples: list[Sample], config: TrainConfig) -> Fitted:
-        """Chooses the mode. "background" is no class of its own where pixels without a class say the same."""
+        """Chooses the mode. "background" is no class of its own where pixels without a class say the same; where it is one, it is the first.
+
+        Raises UserError for a mode that does not go with the number of classes.
+        """
         front = tuple(name for name in classes if not is_background(name))
         mode = str(config.options.get("mode", "auto"))
         if mode == "auto":
             overlap = any(isinstance(each.labels, Instances) or (isinstance(each.labels, SemanticMask) and each.labels.layers is not None)
                           for each in samples)
             mode = "binary" if len(front) == 1 else "multilabel" if overlap else "multiclass"
-        own = front if mode != "multiclass" else classes
-        if mode == "multiclass" and len(front) == len(classes) and any(_leaves_out(each.labels) for each in samples):
-            own = (BACKGROUND, *classes)
+        ground = tuple(name for name in classes if is_background(name))[:1]
+        if not ground and any(_leaves_out(each.labels) for each in samples):
+            ground = (BACKGROUND,)
+        own = (*ground, *front) if mode == "multiclass" else front
+        if not own or (mode == "binary" and len(own) > 1) or (mode == "multiclass" and len(own) < 2):
+            raise UserError("unet_mode_classes", mode=mode, classes=len(own))
         return Fitted(own, self.align(samples, classes, own), {"mode": mode}, {"mode": f"mode_{mode}"})
 
     def align(self, samples: Sequence[Sample], data_classes: Sequence[str], model_classes: Sequence[str]) -> list[Sample]:
+        """By name. What is nothing in the data is the background of a model that has one, and the other way round."""
         free = [name for name in data_classes if is_background(name)]
-        place = positions(data_classes, model_classes, free=free)
-        if place == list(range(len(model_classes))):
-            return list(samples)
-        return [each.with_labels(_placed(each.labels, place)) for each in samples]
+        rest = _background(model_classes, -1)
+        place = [rest if name in free else other for name, other in zip(data_classes, positions(data_classes, model_classes, free=free), strict=True)]
+        same = place == list(range(len(model_classes)))
+        return [each if same and (rest < 0 or not _leaves_out(each.labels)) else each.with_labels(_placed(each.labels, place, rest))
+                for each in samples]
 
     def balance(self, classes: Sequence[str], samples: Sequence[Sample], config: TrainConfig) -> Balance | None:
         """Pixels with and without each class in the first few hundred images."""
@@ -99,7 +108,7 @@ class Semantic(Task):
             return None
         have, total = np.zeros(len(classes)), 0.0
         for sample in samples[:MOST_COUNTED]:
-            truth = raster(sample, sample.size, len(classes), self.mode)
+            truth = raster(sample, sample.size, len(classes), self.mode, _background(classes, UNKNOWN))
             have += truth.as_layers(len(classes)).sum((1, 2))
             total += float(truth.known.sum())
         return Balance(have, total - have)
@@ -203,15 +212,22 @@ def layers_of(found: SemanticMask, count: int) -> np.ndarray:
     return np.stack([found.classes == i for i in range(count)])
 
 
+def _background(classes: Sequence[str], none: int) -> int:
+    """The id of the background, `none` when it is no class."""
+    return next((i for i, name in enumerate(classes) if is_background(name)), none)
+
+
 def _leaves_out(labels: Labels | None) -> bool:
     """Whether there are pixels of no class."""
-    if isinstance(labels, SemanticMask):
-        return labels.classes is not None and bool((labels.classes == NOTHING).any())
-    return isinstance(labels, Instances)
+    if not isinstance(labels, SemanticMask):
+        return isinstance(labels, Instances)
+    if labels.layers is not None:
+        return not labels.layers.any(0).all()
+    return labels.classes is not None and bool((labels.classes == NOTHING).any())
 
 
-def _placed(labels: Labels | None, place: Sequence[int]) -> Labels | None:
-    """Labels with other class ids; a class at place -1 is nothing."""
+def _placed(labels: Labels | None, place: Sequence[int], rest: int) -> Labels | None:
+    """Labels with other class ids; a class at place -1 is nothing, and pixels of no class are `rest`, when that is a class."""
     if isinstance(labels, Instances):
         ids = np.array(place, np.int64)[labels.classes] if len(labels) else labels.classes
         chosen = labels[ids >= 0]
@@ -219,12 +235,13 @@ def _placed(labels: Labels | None, place: Sequence[int]) -> Labels | None:
     if not isinstance(labels, SemanticMask):
         return labels
     if labels.layers is not None:
-        layers = np.zeros((max(place) + 1, *labels.layers.shape[1:]), bool)
+        layers = np.zeros((max([*place, rest, 0]) + 1, *labels.layers.shape[1:]), bool)
         for own, other in enumerate(place[: len(labels.layers)]):
             if other >= 0:
                 layers[other] |= labels.layers[own]
         return SemanticMask(layers=layers)
-    table = np.full(1 << 16, NOTHING, np.uint16)
+    nothing = rest if rest >= 0 else NOTHING
+    table = np.full(1 << 16, nothing, np.uint16)
     table[: len(place)] = [other if other >= 0 else NOTHING for other in place]
     table[IGNORE] = IGNORE
     return SemanticMask(classes=table[np.asarray(labels.classes)])

@@ -55,6 +55,7 @@ class Task:
     name: ClassVar[str]
     headline: ClassVar[str]
     shown: ClassVar[tuple[str, ...]] = ()  # the metrics that a line of a log has room for
+    has_report: ClassVar[bool] = False  # whether a final measurement tells more than that of an epoch
 
     def __init__(self, options: Mapping[str, Any] | None = None, thresholds: Mapping[str, Any] | None = None) -> None:
         self.options, self.thresholds = dict(options or {}), dict(thresholds or {})

@@ -58,7 +58,7 @@ def test_any_multiple_of_32_goes_in_and_the_map_is_on_the_way_to_the_logits(netw
 
 def test_the_map_of_a_vit_has_its_patches_where_they_are_in_the_image(networks):
     network, seen = networks["vit_tiny_patch16_224"], []
-    hook = network.blocks[-1].norm1.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    hook = network.blocks[-1].register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
     with torch.no_grad():
         _, maps = network.explain(pictures(64, 96))
     hook.remove()
@@ -66,10 +66,13 @@ def test_the_map_of_a_vit_has_its_patches_where_they_are_in_the_image(networks):
     torch.testing.assert_close(maps[:, :, 2, 5], seen[0][:, 1 + 2 * 6 + 5])
 
 
-def test_the_map_of_a_swin_has_channels_first(networks):
-    network, images = networks["swin_tiny_patch4_window7_224"], pictures(64, 96, 1)
+def test_the_map_of_a_swin_enters_its_last_block_and_has_channels_first(networks):
+    network, seen = networks["swin_tiny_patch4_window7_224"], []
+    hook = network.layers[-1].blocks[-1].register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
     with torch.no_grad():
-        torch.testing.assert_close(network.explain(images)[1], network.forward_features(images).permute(0, 3, 1, 2))
+        maps = network.explain(pictures(64, 96, 1))[1]
+    hook.remove()
+    torch.testing.assert_close(maps, seen[0].permute(0, 3, 1, 2))
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_small_100", "vit_tiny_patch16_224"])
@@ -94,7 +97,7 @@ def test_modes_have_their_own_losses_and_refuse_others():
     labels = [{"label": torch.tensor(2)}, {"label": torch.tensor(0)}]
     with torch.no_grad():
         expected = torch.nn.functional.cross_entropy(network(pictures()), torch.tensor([2, 0]))
-        torch.testing.assert_close(network.loss(pictures(), labels)["loss"], expected)
+        torch.testing.assert_close(network.loss(pictures(), labels)["loss_classes"], expected)
     with pytest.raises(UserError, match="asymmetric"):
         network.configure(TrainConfig(task="classify", model="timm", loss="asymmetric"), None)
 
@@ -105,7 +108,7 @@ def test_a_copy_is_a_network_of_its_own(networks):
     with torch.no_grad():
         twin.fc.bias.add_(1)
         torch.testing.assert_close(twin(pictures()), network(pictures()) + 1)
-        assert twin.loss(pictures(), told([[1.0] * 3] * 2))["loss"] < network.loss(pictures(), told([[1.0] * 3] * 2))["loss"]
+        assert twin.loss(pictures(), told([[1.0] * 3] * 2))["loss_classes"] < network.loss(pictures(), told([[1.0] * 3] * 2))["loss_classes"]
 
 
 @pytest.mark.parametrize("name", SMALL)

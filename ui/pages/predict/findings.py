@@ -79,7 +79,7 @@ def scale(name: str, empty: bool, language: str) -> Html:
 
 def percent(value: float) -> str:
     """No certainty that is none: 99.97 % is not 100 %."""
-    return f"{100 * value:.1f} %" if value < 0.9995 or value == 1 else ">99.9 %"
+    return ">99.9 %" if value >= 0.9995 else "<0.1 %" if value < 0.0005 else f"{100 * value:.1f} %"
 
 
 def _surest(found: Tags) -> list[int]:

@@ -38,7 +38,8 @@ def drawn(plain: np.ndarray, result: Result, shot: Shot, chosen: Filter, *, name
     if isinstance(found, SemanticMask) and not chosen.contours:
         return draw_labels(plain, found, result.classes, opacity=chosen.opacity)
     over = draw_labels(plain, _scaled(found, across, down), result.classes, contours=chosen.contours)
-    return over if chosen.opacity >= 1 else (plain * (1 - chosen.opacity) + over * chosen.opacity).round().astype(np.uint8)
+    strength = min(1.0, 2 * chosen.opacity) if isinstance(found, SemanticMask) else chosen.opacity  # thin lines need more than areas do
+    return over if strength >= 1 else (plain * (1 - strength) + over * strength).round().astype(np.uint8)
 
 
 def evidence_of(result: Result, file: Path, class_id: int) -> np.ndarray:

@@ -86,7 +86,6 @@ def _wire_form(app: App, form: setup.Setup) -> None:
     def fill(dataset: str | None, draft: Any, request: gr.Request) -> list[Any]:
         language, kept = language_of(request), forms.restored(draft)
         draft = draft if isinstance(draft, dict) else {}
-        import sys, time; print("DBG", time.time()%100, dataset, locals().get("chosen"), (draft or {}).get("model") if isinstance(draft, dict) else draft, file=sys.stderr, flush=True)
         model, *steps = setup.models_for(data.find(workspace, dataset), draft.get("model"), language)
         length = draft["length"] if draft.get("length") in plan.LENGTHS else plan.LENGTHS[0]
         parts = [_filled(name, kept.get(name), length, workspace, language) for name in form.parts]
@@ -105,7 +104,6 @@ def _wire_form(app: App, form: setup.Setup) -> None:
     def offer(dataset: str | None, chosen: str | None, draft: Any, request: gr.Request) -> list[Any]:
         """While the page opens, the header may choose the set before the draft has filled the form."""
         chosen = chosen or (draft.get("model") if isinstance(draft, dict) else None)
-        import sys, time; print("DBG", time.time()%100, dataset, locals().get("chosen"), (draft or {}).get("model") if isinstance(draft, dict) else draft, file=sys.stderr, flush=True)
         model, *steps = setup.models_for(data.find(workspace, dataset), chosen, language_of(request))
         return [*steps, model]
 
