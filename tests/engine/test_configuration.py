@@ -20,7 +20,7 @@ from engine.types import Sample, Tags, UserError
 from engine.weights import safe_load
 
 TIMM = {"backbone": "test_resnet"}  # half a million weights
-UNET = {"architecture": "unet", "encoder": "tu-test_resnet"}
+UNET = {"architecture": "linknet", "encoder": "tu-test_resnet"}
 HYBRID = {"backbone": "test_resnet", "fpn_channels": 16, "fusion_channels": 16, "use_cross_scale_attention": False, "hierarchical": True,
           "num_coarse_classes": 2}
 BASE = {"epochs": 2, "batch": 4, "precision": "none", "threads": 1, "workers": 0, "device": "cpu", "weights": "none", "image_size": 32, "warmup": 0.0}
@@ -211,7 +211,7 @@ def test_the_task_is_that_of_the_model_and_recorded():
 # ---- the options of models
 
 OPTIONS = {
-    ("unet", "architecture"): ({}, "linknet"),
+    ("unet", "architecture"): ({}, "unet"),
     ("unet", "encoder"): ({}, "tu-test_efficientnet"),
     ("unet", "mode"): ({"mode": "multiclass"}, "binary"),
     ("timm", "backbone"): ({}, "test_efficientnet"),
