@@ -371,11 +371,11 @@ def worker_count(config: TrainConfig, device: torch.device) -> int:
 
 
 def use_threads(config: TrainConfig, device: torch.device) -> None:
-    """The wanted number of threads; by itself all cores but one, unless OMP_NUM_THREADS already says."""
+    """The wanted number of threads; by itself one for each core, unless OMP_NUM_THREADS already says."""
     if config.threads:
         torch.set_num_threads(config.threads)
     elif "OMP_NUM_THREADS" not in os.environ and device.type == "cpu":
-        torch.set_num_threads(max(1, detect().cores - 1))
+        torch.set_num_threads(max(1, detect().cores))
 
 
 def seed_everything(seed: int) -> None:
