@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-import os
-import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +15,19 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 from torch import Tensor, nn
 
-from engine import __version__, checkpoint, schedule, weights
+from engine import __version__, checkpoint, schedule
 from engine.config import Stage, TrainConfig, stages_of
-from engine.datasets.collection import load, shown, with_valid
 from engine.ema import Ema
 from engine.evaluate import SquareCache, predict_samples
 from engine.machine import choose_device, detect
-from engine.models import ModelSpec, checked_options, create, models
+from engine.models import checked_options, create, models
 from engine.models.network import Network, tolerate_single_values
+from engine.opening import facts_of, open_data, seed_everything, start_weights, use_threads, worker_count
 from engine.predict import Predictor, Preprocess
-from engine.recipe import DataFacts, Machine, ema_decay, plain_from, suggest
+from engine.recipe import Machine, ema_decay, plain_from, suggest
 from engine.tasks.loading import Batch, EpochBatches, TrainingImages, normalised, training_loader
-from engine.tasks.task import Task, tasks
-from engine.types import Instances, Labels, Problem, Sample, UserError
+from engine.tasks.task import tasks
+from engine.types import Labels, Sample, UserError
 
 UNREADABLE_LIMIT = 0.05
 PREVIEWS = 4
@@ -45,59 +42,6 @@ class Loss(nn.Module):
 
     def forward(self, images: Tensor, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         return self.network.loss(images, targets)
-
-
-@dataclass
-class Data:
-    """Labeled images of a run, by role. `options` of the model follow from them, for the `reasons` given."""
-
-    classes: tuple[str, ...]
-    train: list[Sample]
-    valid: list[Sample]
-    problems: list[Problem]
-    options: dict[str, Any] = field(default_factory=dict)
-    reasons: dict[str, str] = field(default_factory=dict)
-
-    def untaught(self) -> list[str]:
-        """Classes of validation images that no training image shows."""
-        taught, asked = ({c for each in part for c in shown(each.labels, len(self.classes))} for part in (self.train, self.valid))
-        return [self.classes[c] for c in sorted(asked - taught) if c < len(self.classes)]
-
-
-def open_data(config: TrainConfig, task: Task, scratch: Path) -> Data:
-    """Reads the data set; splits off a validation part when there is none. Raises UserError when nothing can be learnt."""
-    collection = with_valid(load(Path(config.data), scratch), config.valid_fraction, config.seed)
-    train, valid = task.trainable(collection.split("train")), task.trainable(collection.split("valid"))
-    if not train:
-        raise UserError("no_training_images", path=config.data)
-    if not collection.classes or not any(map(task.teaches, train)):
-        raise UserError("no_training_objects", path=config.data, images=len(train))
-    fitted = task.fit(collection.classes, train + valid, config)
-    if not any(map(task.teaches, fitted.samples[: len(train)])):  # what counted as something may be the background
-        raise UserError("no_training_objects", path=config.data, images=len(train))
-    return Data(fitted.classes, fitted.samples[: len(train)], fitted.samples[len(train):], list(collection.problems), fitted.options, fitted.reasons)
-
-
-def start_weights(network: Network, spec: ModelSpec, wanted: str) -> tuple[weights.Coverage | None, str]:
-    """Fills the network, or its backbone, with what it shall start from, and says where that came from; None: it keeps its random start.
-
-    Raises UserError like `weights.resolve`.
-    """
-    published, named = network.published_backbone(), wanted in ("none", "auto", "download")
-    if not named and published is not None:
-        content = weights.state_dict_of(weights.safe_load(wanted), wanted)
-        own, rename = set(network.state_dict()), network.load_map().rename
-        if sum(rename(name) in own for name in content) < len(own) / 4:
-            return weights.backbone_weights(network, wanted), wanted
-    if spec.weights or not named:
-        source = weights.resolve(wanted, spec)
-        return (weights.load_into(network, source), str(source)) if source else (None, "")
-    return weights.backbone_weights(network, wanted), published[1] if published else ""
-
-
-def facts_of(data: Data) -> DataFacts:
-    most = max((len(each.labels) for each in data.train if isinstance(each.labels, Instances)), default=0)
-    return DataFacts(len(data.train), len(data.valid), len(data.classes), most)
 
 
 class Session:
@@ -361,24 +305,3 @@ class Session:
             torch.stack(list(losses.values())).sum().backward()
             durations.append(time.perf_counter() - begun)
         return min(durations[1:])
-
-
-def worker_count(config: TrainConfig, device: torch.device) -> int:
-    """Processes that load images: none on the CPU, whose cores train; up to 8 beside an accelerator."""
-    if config.workers >= 0:
-        return config.workers
-    return 0 if device.type == "cpu" else min(8, max(1, detect().cores - 1))
-
-
-def use_threads(config: TrainConfig, device: torch.device) -> None:
-    """The wanted number of threads; by itself one for each core, unless OMP_NUM_THREADS already says."""
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    elif "OMP_NUM_THREADS" not in os.environ and device.type == "cpu":
-        torch.set_num_threads(max(1, detect().cores))
-
-
-def seed_everything(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)

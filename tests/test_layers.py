@@ -12,7 +12,7 @@ LAYERS = {
     FACTS: "__init__ types registry config messages text workspace overlay overlay_labels predictions datasets metrics augment",
     NETWORKS: "models losses weights weights_reading machine",
     TASKS: "tasks recipe settings",
-    VERBS: "train schedule ema checkpoint session evaluate predict explain export share video",
+    VERBS: "train schedule ema checkpoint opening session evaluate predict explain export share video",
     RUNS: "runs jobs worker history",
     FACES: "__main__ commands",
 }
