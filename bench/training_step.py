@@ -22,22 +22,27 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TASKS = {"unet++/resnet34 256 px": ("semantic", "unet", {"encoder": "resnet34"}, 256, "tutorial"),
          "convnext_tiny 224 px": ("classify", "timm", {"backbone": "convnext_tiny"}, 224, "standard")}
-WARM = 2
+WARM = 4
 
 
-def ours(name: str, data: Path, steps: int, batch: int, precision: str) -> tuple[float, str]:
-    """Seconds of `steps` steps, and the precision."""
+def ours(name: str, data: Path, steps: int, batch: int, precision: str) -> tuple[float, float, str]:
+    """Seconds and CPU seconds of `steps` steps, and how they were computed."""
     from engine.config import TrainConfig
+    from engine.measuring import fastest
     from engine.session import Session
+    from engine.tasks.loading import normalised
 
     task, model, options, size, augment = TASKS[name]
     config = TrainConfig(data=str(data), model=model, task=task, options=options, batch=batch, image_size=size, epochs=1000, augment=augment,
                          precision=precision, weights="none")
     with tempfile.TemporaryDirectory() as scratch:
         session = Session(config, Path(scratch), "none")
-        chosen, _ = session.measure_precision()
-        session.prepare(chosen)
-        return clock(_steps_of(session), steps), chosen
+        way, _ = session.measure()
+        if precision != "auto":
+            batch = next(iter(session.loader))
+            way, _ = fastest(session.network, normalised(batch.images, session.mean, session.std), batch.targets, (precision,))
+        session.prepare(way)
+        return *clock(_steps_of(session), steps), str(way).replace(" ", "")
 
 
 def _steps_of(session):
@@ -49,7 +54,7 @@ def _steps_of(session):
         session.epoch, session.batch = session.epoch + 1, 0
 
 
-def plain(name: str, data: Path, steps: int, batch: int, precision: str) -> tuple[float, str]:
+def plain(name: str, data: Path, steps: int, batch: int, precision: str) -> tuple[float, float, str]:
     """The tutorials' loop, on the same images, with the same network and augmentation."""
     import torch
 
@@ -74,7 +79,7 @@ def plain(name: str, data: Path, steps: int, batch: int, precision: str) -> tupl
                 loss(network(images), targets).backward()
                 optimizer.step()
                 yield
-    return clock(run(), steps), "fp32"
+    return *clock(run(), steps), "none,contiguous"
 
 
 class Pictures:
@@ -102,13 +107,17 @@ class Pictures:
         return torch.from_numpy(normal.astype(np.float32).transpose(2, 0, 1).copy()), target
 
 
-def clock(loop, steps: int) -> float:
+def _ratios(ours: list[float], others: list[float]) -> list[float]:
+    return [a / b for a, b in zip(ours, others, strict=True)]
+
+
+def clock(loop, steps: int) -> tuple[float, float]:
     for _ in range(WARM):
         next(loop)
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), time.process_time()
     for _ in range(steps):
         next(loop)
-    return time.perf_counter() - begun
+    return time.perf_counter() - begun, time.process_time() - used
 
 
 def main() -> None:
@@ -126,8 +135,7 @@ def main() -> None:
     if arguments.one:
         method, name = arguments.one
         run = ours if method == "lightbox" else plain
-        seconds, precision = run(name, data[TASKS[name][0]], arguments.steps, arguments.batch, arguments.precision)
-        print(seconds, precision)
+        print(*run(name, data[TASKS[name][0]], arguments.steps, arguments.batch, arguments.precision))
         return
     from engine.datasets.samples import generate
 
@@ -135,6 +143,7 @@ def main() -> None:
         if not folder.exists():
             generate(task, folder, 60)
     measured: dict[tuple[str, str], list[float]] = {}
+    used: dict[tuple[str, str], list[float]] = {}
     words: dict[tuple[str, str], str] = {}
     for number in range(arguments.rounds):
         for name in TASKS:
@@ -142,16 +151,22 @@ def main() -> None:
                 command = [sys.executable, __file__, "--one", method, name, "--steps", str(arguments.steps), "--batch", str(arguments.batch),
                            "--precision", arguments.precision, "--work", str(arguments.work)]
                 said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout.split()
-                measured.setdefault((name, method), []).append(arguments.steps * arguments.batch / float(said[-2]))
+                images = arguments.steps * arguments.batch
+                measured.setdefault((name, method), []).append(images / float(said[-3]))
+                used.setdefault((name, method), []).append(float(said[-2]) / images)
                 words[name, method] = said[-1]
-                print(f"round {number + 1}: {name}, {method}: {measured[name, method][-1]:.2f} images/s ({said[-1]})", flush=True)
-    lines = ["## Training step", "", f"{date.today()}, {platform.machine()}, Python {platform.python_version()}; medians of "
-             f"{arguments.rounds} interleaved rounds, batch {arguments.batch}.", "", "| task | method | precision | images/s |", "|---|---|---|---|"]
-    lines += [f"| {name} | {method} | {words[name, method]} | {statistics.median(values):.2f} |" for (name, method), values in measured.items()]
+                print(f"round {number + 1}: {name}, {method}: {measured[name, method][-1]:.2f} images/s, {used[name, method][-1]:.3f} CPU s an image "
+                      f"({said[-1]})", flush=True)
+    where = f"{date.today()}, {platform.machine()}, Python {platform.python_version()}"
+    lines = ["## Training step", "", f"{where}; medians of {arguments.rounds} interleaved rounds, batch {arguments.batch}.", "",
+             "| task | method | precision, layout | images/s | CPU s an image |", "|---|---|---|---|---|"]
+    for (name, method), values in measured.items():
+        how, work = words[name, method].replace(",", ", "), statistics.median(used[name, method])
+        lines.append(f"| {name} | {method} | {how} | {statistics.median(values):.2f} | {work:.3f} |")
     lines.append("")
     for name in TASKS:
-        ratios = [a / b for a, b in zip(measured[name, "lightbox"], measured[name, "plain loop"], strict=True)]
-        lines.append(f"- {name}: {statistics.median(ratios):.2f} x the plain loop (median of the rounds' ratios).")
+        ratio, saved = (statistics.median(_ratios(table[name, "lightbox"], table[name, "plain loop"])) for table in (measured, used))
+        lines.append(f"- {name}: {ratio:.2f} x the plain loop (by CPU time {1 / saved:.2f} x; medians of the rounds' ratios).")
     lines.append("")
     text = "\n".join(lines)
     print(text)

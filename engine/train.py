@@ -44,10 +44,10 @@ def train(config: TrainConfig, folder: Path | None = None, *, stop: Callable[[],
         session = Session(config, folder / "data", "none" if resumed else config.weights)
         yield from _opening(session, resumed)
         clock = Clock(session, replay=bool(config.epochs_plan) and not resumed)
-        precision, seconds = session.measure_precision()
+        way, seconds = session.measure()
         if not resumed:
-            clock.first_plan(seconds.get(precision))
-        session.prepare(precision)
+            clock.first_plan(seconds.get(str(way)))
+        session.prepare(way)
         if resumed:
             session.restore(folder / "last.pt")
             yield Event("note", session.step, session.epoch, {"key": "resumed", "step": session.step, "epoch": session.epoch})

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
-import pickletools
 import re
-import struct
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +16,14 @@ from torch import Tensor, nn
 
 from engine.models.network import LoadMap
 from engine.types import UserError
+from engine.weights_reading import convnext, layout, values
+from engine.weights_reading.containers import HEAD, kind_of
 
 if TYPE_CHECKING:
     from engine.models import ModelSpec
 
 HUB = "https://huggingface.co"
 TIMEOUT = 5.0
-REFUSED = re.compile(r"GLOBAL ([\w.]+)")
 COUNTER = "num_batches_tracked"
 NUMBERED = r"\d+"  # in a pattern of LoadMap.per_class: one module for each class
 
@@ -65,52 +64,67 @@ class Coverage:
 def load_into(model: nn.Module, path: Path | str) -> Coverage:
     """Copies the weights of the file into the network where name and shape agree.
 
-    Raises UserError when the file cannot be read or when nothing in it belongs to this network.
+    Raises UserError when the file cannot be read, when nothing in it belongs to this network, and when it holds a tensor under several names
+    that do not agree.
     """
     state = state_dict_of(safe_load(path), path)
     load_map: LoadMap = model.load_map() if hasattr(model, "load_map") else LoadMap()
     coverage, usable = compare(model.state_dict(keep_vars=True), state, load_map)
     if not usable:
         raise UserError("weights_foreign", path=str(path), example=next(iter(state)), wanted=next(iter(model.state_dict())))
-    model.load_state_dict(usable, strict=False)
+    _check_aliases({name: value for name, value in state.items() if load_map.rename(name) in usable}, load_map, path)
+    put(model, usable)
     return coverage
 
 
+def put(model: nn.Module, tensors: Mapping[str, Tensor], *, strict: bool = False) -> None:
+    """Copies tensors into the network by its own names; nothing else in this code base does.
+
+    Raises RuntimeError when a shape differs and, when `strict`, unless the names are exactly those of the network.
+    """
+    model.load_state_dict(tensors, strict=strict)
+
+
+def _check_aliases(state: dict[str, Tensor], load_map: LoadMap, path: Path | str) -> None:
+    """Several names of the file may lead to one tensor of the network; then they must hold the same numbers (not-a-number equals itself)."""
+    first: dict[str, str] = {}
+    for name, value in state.items():
+        other = first.setdefault(load_map.rename(name), name)
+        if other != name and (state[other].shape != value.shape or not torch.allclose(state[other].float(), value.float(), 0, 0, equal_nan=True)):
+            raise UserError("weights_disagree", path=str(path), first=other, second=name)
+
+
 def safe_load(path: Path | str) -> Any:
-    """The content of a checkpoint file (safetensors, or torch with tensors and plain containers only), on the CPU.
+    """The content of a checkpoint file of any kind that weights_reading knows, tensors on the CPU.
 
     Raises UserError for a file that is missing, damaged, or that would run code when opened.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError("weights_not_found", path=str(path))
-    if _is_safetensors(path):
+    with path.open("rb") as file:
+        kind = kind_of(file.read(HEAD), path)
+    if kind == "safetensors":
         return _load_safetensors(path)
-    torch.serialization.add_safe_globals(HARMLESS)
-    try:
-        with warnings.catch_warnings(action="ignore", category=UserWarning):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        refused = REFUSED.search(str(error))
-        if refused or _is_pickle(path):
-            raise UserError("weights_unsafe", path=str(path), found=refused[1] if refused else "pickle") from error
-        raise UserError("weights_broken", path=str(path)) from error
-    except (RuntimeError, EOFError, KeyError, ValueError, IndexError, TypeError, AttributeError, OSError) as error:
-        raise UserError("weights_broken", path=str(path)) from error
+    if kind in ("torch_zip", "torch_legacy"):
+        torch.serialization.add_safe_globals(HARMLESS)
+        try:
+            with warnings.catch_warnings(action="ignore", category=UserWarning), path.open("rb") as file:  # by its path torch believes the suffix
+                return torch.load(file, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:
+            pass  # something beside tensors: it is described, and refused or left out
+        except (RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError, OSError, AssertionError, ArithmeticError) as error:
+            raise UserError("weights_torchscript" if "TorchScript" in str(error) else "weights_broken", path=str(path)) from error
+    return values.load(path)
 
 
 def state_dict_of(content: Any, path: Path | str) -> dict[str, Tensor]:
-    """The tensors by name. Looked for in `ema.module` (a running average), `model`, `model_state_dict`, `state_dict`, and bare."""
-    ema = content.get("ema") if isinstance(content, dict) else None
-    candidates = [ema.get("module") if isinstance(ema, dict) else None]
-    if isinstance(content, dict):
-        candidates += [content.get("model"), content.get("model_state_dict"), content.get("state_dict"), content]
-    for candidate in candidates:
-        if isinstance(candidate, dict):
-            tensors = {str(name).removeprefix("module."): value for name, value in candidate.items() if isinstance(value, Tensor)}
-            if tensors:
-                return tensors
-    raise UserError("weights_not_checkpoint", path=str(path), found=type(content).__name__)
+    """The tensors by name, without what wrappers put before all names. Looked for in `ema.module` (a running average), `model`,
+    `model_state_dict`, `state_dict`, bare, and then wherever most of them are."""
+    found = layout.find(content, Tensor)
+    if not found.tensors:
+        raise UserError("weights_not_checkpoint", path=str(path), found=type(content).__name__)
+    return {name.removeprefix(found.prefix): value for name, value in found.tensors.items()}
 
 
 def download(spec: ModelSpec, source: str) -> Path:
@@ -175,9 +189,9 @@ def cached(spec: ModelSpec) -> Path | None:
 def class_count(content: Any, spec: ModelSpec, path: Path | str) -> int | None:
     """The number of classes that a checkpoint of this model was trained for, None when it does not show."""
     network = spec.build(1)
-    name = network.load_map().class_bias if hasattr(network, "load_map") else ""
-    bias = state_dict_of(content, path).get(name)
-    return None if bias is None else len(bias)
+    load_map: LoadMap = network.load_map() if hasattr(network, "load_map") else LoadMap()
+    biases = [value for name, value in state_dict_of(content, path).items() if load_map.rename(name) == load_map.class_bias]
+    return len(biases[0]) if biases else None
 
 
 def options_of(content: Any, spec: ModelSpec, path: Path | str) -> dict[str, Any]:
@@ -186,7 +200,7 @@ def options_of(content: Any, spec: ModelSpec, path: Path | str) -> dict[str, Any
     Raises UserError when the checkpoint is not of this model.
     """
     if spec.infer is not None:
-        return spec.infer(state_dict_of(content, path))
+        return spec.infer(state_dict_of(content, path), {})
     count = class_count(content, spec, path)
     return {} if count is None else {"num_classes": count}
 
@@ -215,7 +229,9 @@ def _fill_backbone(backbone: nn.Module, path: Path) -> Coverage:
     """By name, or in order when the names say nothing. Tensors of the file that the backbone has no place for (heads) are ignored."""
     from engine.models.backbones import published_names
 
-    state = {name: value for name, value in state_dict_of(safe_load(path), path).items() if not name.endswith(COUNTER)}
+    content = safe_load(path)
+    state = convnext.as_timm_features(state_dict_of(content, path), layout.find(content, Tensor).family)
+    state = {name: value for name, value in state.items() if not name.endswith(COUNTER)}
     own = {name: value for name, value in backbone.state_dict().items() if not name.endswith(COUNTER)}
     pairs = {name: each for name in own for each in published_names(name) if each in state and state[each].shape == own[name].shape}
     in_order = len(pairs) < len(own) and len(state) >= len(own) and all(
@@ -224,7 +240,7 @@ def _fill_backbone(backbone: nn.Module, path: Path) -> Coverage:
         pairs = dict(zip(own, state, strict=False))
     if len(pairs) < len(own) / 2:
         raise UserError("weights_foreign", path=str(path), example=next(iter(state)), wanted=next(iter(own)))
-    backbone.load_state_dict({name: state[each] for name, each in pairs.items()}, strict=False)
+    put(backbone, {name: state[each] for name, each in pairs.items()})
     used = set(pairs.values())
     return Coverage(tuple(pairs), tuple(name for name in own if name not in pairs), (), tuple(name for name in state if name not in used), (),
                     in_order)
@@ -270,22 +286,6 @@ def _other_classes(own: Iterable[str], theirs: set[str], load_map: LoadMap) -> t
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
     return any(re.fullmatch(pattern, name) for pattern in patterns)
-
-
-def _is_pickle(path: Path) -> bool:
-    """A whole, well-formed pickle; its instructions are listed, never followed."""
-    try:
-        with path.open("rb") as file:
-            return all(True for _ in pickletools.genops(file))
-    except (ValueError, LookupError, OverflowError, struct.error):
-        return False
-
-
-def _is_safetensors(path: Path) -> bool:
-    """By content: a length in 8 bytes, then JSON."""
-    with path.open("rb") as file:
-        head = file.read(9)
-    return path.suffix == ".safetensors" or (head[8:] == b"{" and head[:1] not in (b"P", b"\x80"))
 
 
 def _load_safetensors(path: Path) -> dict[str, Tensor]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,11 +20,17 @@ LEGACY = b"\x8a\x0a" + MAGIC.to_bytes(10, "little")
 OLD_PICKLES = b"(])}clNIJKM"  # protocols 0 and 1 begin with one of these
 MAX_STORAGES = 100_000
 SHOWN = 60
+NAMED = 5  # of the names that a file asks for
+HEAD = 400
+ALARMING = ("os", "subprocess", "builtins", "sys", "shutil", "socket", "runpy", "importlib", "ctypes", "pty", "pickle", "operator", "webbrowser")
 
 
 @dataclass
 class Content:
-    """`container`: safetensors, torch_zip, torch_legacy or pickle; `names`: what it wants imported; `calls`: what unknown names would be given."""
+    """`container`: safetensors, torch_zip, torch_legacy, torchscript, npz or pickle.
+
+    `names`: what it wants imported; `calls`: what unknown names would be given.
+    """
 
     path: Path
     container: str
@@ -115,32 +123,61 @@ def _shown(arg: Any) -> str:
     return "…"
 
 
-def open_content(path: Path, file: BinaryIO) -> Content:
-    """Describes the open file. Raises UserError when it is no weights file, is damaged, or would take too much to follow."""
-    from engine.weights_reading import safetensors_file, torch_zip
+@contextmanager
+def reading(path: Path) -> Iterator[Content]:
+    """The description of a file, which stays open so that its numbers can be read.
 
-    head, size = file.read(64), file.seek(0, 2)
+    Raises UserError when there is no such file, when it is no weights file or damaged, or when following it would take too much.
+    """
     try:
-        if head.startswith(b"PK\x03\x04"):
-            return torch_zip.read(path, file, size)
-        if head[2:].startswith(LEGACY) and head[:1] == b"\x80":
-            content = Content(path, "torch_legacy")
-            content.root = Reader(file, content).legacy(0, size)
-            return content
-        if head[:1] == b"\x80" and head[1:2] <= b"\x05":
-            return _pickle(path, file, size)
-        if head[8:9] == b"{" or path.suffix == ".safetensors":
-            return safetensors_file.read(path, file, size)
-        if head[:1] in [bytes((each,)) for each in OLD_PICKLES]:
-            return _pickle(path, file, size)
+        with path.open("rb") as file:
+            yield open_content(path, file)
     except DamagedError as error:
         raise UserError("weights_broken", path=str(path)) from error
     except TooMuchError as error:
         raise UserError("weights_too_much", path=str(path)) from error
-    raise UserError("weights_broken", path=str(path))
+    except OSError as error:
+        raise UserError("weights_not_opened", path=str(path), reason=error.strerror or str(error)) from error
 
 
-def _pickle(path: Path, file: BinaryIO, size: int) -> Content:
-    content = Content(path, "pickle")
-    content.root = Reader(file, content).follow(Stream(file, 0, size))
+def open_content(path: Path, file: BinaryIO) -> Content:
+    """Describes the open file. Raises DamagedError, TooMuchError and UserError."""
+    from engine.weights_reading import npz, safetensors_file, torch_zip
+
+    kind = kind_of(file.read(HEAD), path)
+    size = file.seek(0, 2)
+    if kind == "torch_zip":
+        return torch_zip.read(path, file, size)
+    if kind == "npz":
+        return npz.read(path, file, size)
+    if kind == "safetensors":
+        return safetensors_file.read(path, file, size)
+    if not kind:
+        raise DamagedError
+    content = Content(path, kind)
+    reader = Reader(file, content)
+    content.root = reader.legacy(0, size) if kind == "torch_legacy" else reader.follow(Stream(file, 0, size))
     return content
+
+
+def kind_of(head: bytes, path: Path) -> str:
+    """The container that a file with these first bytes is, "" for none. The name decides only for a safetensors file whose head is damaged."""
+    if head.startswith(b"PK\x03\x04"):
+        first = head[30:30 + int.from_bytes(head[26:28], "little")]
+        return "npz" if first.endswith(b".npy") else "torch_zip"
+    if head[4:9] == bytes(4) + b"{":  # the length of a header of less than 4 GiB; no pickle begins so
+        return "safetensors"
+    if head[2:].startswith(LEGACY) and head[:1] == b"\x80":
+        return "torch_legacy"
+    if head[:1] == b"\x80" and head[1:2] <= b"\x05":
+        return "pickle"
+    if head[8:9] == b"{" or path.suffix == ".safetensors":
+        return "safetensors"
+    return "pickle" if head[:1] and head[:1] in OLD_PICKLES else ""
+
+
+def wanted(content: Content) -> str:
+    """The names that an honest checkpoint does not ask for, with what they would be given; parts of a pickled torch module come last."""
+    names = sorted(content.unsafe, key=lambda name: (name.startswith("torch."), name.partition(".")[0] not in ALARMING))
+    shown = [f"{name}({content.calls[name]})" if name in content.calls else name for name in names[:NAMED]]
+    return ", ".join(each[:160] for each in shown) + (", …" if len(names) > NAMED else "")

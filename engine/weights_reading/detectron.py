@@ -48,6 +48,8 @@ def _pickled(content: Content) -> Verdict:
         return _raises("TypeError: argument of type 'int' is not iterable", "weights_d2_torch_named_pkl")
     if content.container == "safetensors":
         return _raises("UnpicklingError: invalid load key", "weights_d2_safetensors")
+    if content.container == "npz":
+        return _raises("UnpicklingError: invalid load key, 'P'.", "weights_d2_npz")
     root = content.root
     if not isinstance(root, dict):
         return _raises(f"AttributeError: '{type_name(root)}' object has no attribute 'items'", "weights_d2_no_table")
@@ -59,6 +61,8 @@ def _pickled(content: Content) -> Verdict:
 
 def _torch(content: Content, *, pycls: bool) -> Verdict:
     """Anything else: torch.load with weights_only; without `model` the whole is taken for the weights."""
+    if content.container == "npz":
+        return _raises("RuntimeError: PytorchStreamReader failed locating file data.pkl: file not found", "weights_d2_npz")
     if content.container in ("pickle", "safetensors"):
         return _raises(NOT_WEIGHTS_ONLY, "weights_d2_pickle_named_torch" if content.container == "pickle" else "weights_d2_safetensors",
                        suffix=content.path.suffix or "-")

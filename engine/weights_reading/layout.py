@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.weights_reading import families
 from engine.weights_reading.inert import Array, Made
 
 # in this order, as engine.weights takes them
@@ -19,24 +20,39 @@ MOST_NODES = 20_000
 
 @dataclass
 class Found:
-    """`layout` names the way to the tensors; `others` are entries between them that are none; `lists` those that hold numbers in lists."""
+    """`layout` names the way to the tensors; `others` are entries between them that are none; `lists` those that hold numbers in lists.
+
+    `path` are the keys on that way, `family` the code whose names these are ("" for names that nobody is known for).
+    `in_object`: that way leads through what would be an object of some class.
+    """
 
     layout: str
-    tensors: dict[str, Array] = field(default_factory=dict)
+    tensors: dict[str, Any] = field(default_factory=dict)
     others: dict[str, Any] = field(default_factory=dict)
     lists: tuple[str, ...] = ()
     averaged: bool = False
+    path: tuple[str, ...] = ()
+    family: str = ""
+    in_object: bool = False
 
     @property
     def prefix(self) -> str:
-        """A wrapper's prefix that all names share."""
-        return next((each for each in PREFIXES if self.tensors and all(name.startswith(each) for name in self.tensors)), "")
+        """What wrappers put before all names."""
+        return shared_prefix([*self.tensors, *self.lists])
 
 
-def find(root: Any) -> Found:
-    """The weights of the checkpoint; `tensors` is empty when there are none."""
+def shared_prefix(names: Collection[str]) -> str:
+    """The prefixes of wrappers that all names share, one behind the other; "" for none."""
+    whole = ""
+    while names and (found := next((each for each in PREFIXES if all(name.startswith(whole + each) for name in names)), "")):
+        whole += found
+    return whole
+
+
+def find(root: Any, kind: type = Array) -> Found:
+    """The weights of the checkpoint, which are of this kind; `tensors` is empty when there are none."""
     tables = dict(_tables(root))
-    counts = {path: sum(isinstance(value, Array) for value in table.values()) for path, table in tables.items()}
+    counts = {path: sum(isinstance(value, kind) for value in table.values()) for path, table in tables.items()}
     filled = [path for path in tables if counts[path]]
     chosen = next((path for path in PREFERRED if path in filled), None)
     if chosen is None:
@@ -46,8 +62,24 @@ def find(root: Any) -> Found:
     table = tables.get(chosen, {})
     outer = tables.get((), {})
     layout = "detectron2" if chosen == ("model",) and "__author__" in outer else ".".join(chosen) or "flat"
-    return Found(layout, {str(name): value for name, value in table.items() if isinstance(value, Array)},
-                 {str(name): value for name, value in table.items() if not isinstance(value, Array)}, _lists(table), "ema" in layout)
+    tensors = {str(name): value for name, value in table.items() if isinstance(value, kind)}
+    others = {str(name): value for name, value in table.items() if not isinstance(value, kind)}
+    found = Found(layout, tensors, others, _lists(table), "ema" in layout, chosen, in_object=_in_object(root, chosen))
+    found.family = families.family([name.removeprefix(found.prefix) for name in (*tensors, *found.lists)], outer)
+    return found
+
+
+def _in_object(root: Any, path: tuple[str, ...]) -> bool:
+    for key in path:
+        table = _table(root)
+        if isinstance(root, Made) or table is None:
+            return True
+        root = next(value for name, value in table.items() if _key(name) == key)
+    return isinstance(root, Made)
+
+
+def _key(name: Any) -> str:
+    return str(name)[:100]
 
 
 def _tables(root: Any) -> Iterator[tuple[tuple[str, ...], dict[Any, Any]]]:
@@ -62,7 +94,7 @@ def _tables(root: Any) -> Iterator[tuple[tuple[str, ...], dict[Any, Any]]]:
         seen.add(id(table))
         yield path, table
         if len(path) < DEEPEST:
-            waiting.extend(((*path, str(name)[:100]), inner) for name, inner in list(table.items())[:MOST_NODES]
+            waiting.extend(((*path, _key(name)), inner) for name, inner in list(table.items())[:MOST_NODES]
                            if name not in ASIDE and isinstance(inner, dict | Made))
 
 

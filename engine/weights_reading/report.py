@@ -11,13 +11,11 @@ from typing import Any
 from engine.messages import text
 from engine.types import Problem, UserError
 from engine.weights_reading import detectron, finite, layout
-from engine.weights_reading.containers import Content, open_content
+from engine.weights_reading.containers import Content, reading, wanted
 from engine.weights_reading.inert import Array, type_name
-from engine.weights_reading.source import DamagedError
 
 SHOWN = 5
 HALF = ("float16", "bfloat16")
-ALARMING = ("os", "subprocess", "builtins", "sys", "shutil", "socket", "runpy", "importlib", "ctypes", "pty", "pickle", "operator", "webbrowser")
 HEADS = ("head.bias", "head.fc.bias", "fc.bias", "classifier.bias", "decoder.enc_score_head.bias", "classifier.fine_classifier.4.bias",
          "sem_seg_head.predictor.class_embed.bias")  # of the models of the registry, and of the ConvNeXt and ResNet files that people start from
 
@@ -59,7 +57,8 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         report: dict[str, Any] = {
-            "file": str(self.content.path), "container": self.content.container, "layout": self.found.layout, "tensors": len(self.found.tensors),
+            "file": str(self.content.path), "container": self.content.container, "layout": self.found.family or self.found.layout,
+            "found_in": self.found.layout, "tensors": len(self.found.tensors),
             "parameters": self.parameters, "dtypes": self.dtypes, "non_finite": len(self.non_finite), "non_finite_names": self.non_finite[:SHOWN],
             "classes": self.classes, "class_names": self.class_names, "problems": [problem.as_dict() for problem in self.problems],
             "detectron2": self.detectron2()}
@@ -75,18 +74,17 @@ def inspect(path: Path) -> Report:
         path = path / "best.pt"
     if not path.is_file():
         raise UserError("weights_file_missing", path=str(path))
-    try:
-        with path.open("rb") as file:
-            content = open_content(path, file)
-            found = layout.find(content.root)
-            finite.check_numbers(found.tensors)
-            wrong = finite.non_finite(found.tensors) if finite.outside(found.tensors) is None else []
-    except DamagedError as error:
-        raise UserError("weights_broken", path=str(path)) from error
-    except OSError as error:
-        raise UserError("weights_not_opened", path=str(path), reason=error.strerror or str(error)) from error
+    with reading(path) as content:
+        return describe(content)
+
+
+def describe(content: Content) -> Report:
+    """The report on a file that is still open. Raises UserError when there are no weights in it, and DamagedError."""
+    found = layout.find(content.root)
+    finite.check_numbers(found.tensors)
+    wrong = finite.non_finite(found.tensors) if finite.outside(found.tensors) is None else []
     if not found.tensors and not found.lists and not content.unsafe:
-        raise UserError("weights_not_checkpoint", path=str(path), found=type_name(content.root))
+        raise UserError("weights_not_checkpoint", path=str(content.path), found=type_name(content.root))
     verdict = detectron.verdict(content)
     names = class_names(content.root)
     report = Report(content, found, verdict, wrong, [], class_count(found.tensors, names), names)
@@ -112,7 +110,9 @@ def class_count(tensors: dict[str, Array], names: list[str] | None) -> int | Non
 
 def _problems(report: Report) -> Iterator[Problem]:
     content, found, where = report.content, report.found, report.content.path.name
-    if content.unsafe:
+    if content.container == "torchscript":
+        yield Problem("weights_torchscript", "error", where, {"path": str(content.path)})
+    elif content.unsafe:
         yield Problem("weights_unsafe", "error", where, {"path": str(content.path), "found": wanted(content)})
     broken = finite.outside(found.tensors)
     if broken is not None:
@@ -145,12 +145,6 @@ def _notes(report: Report, where: str) -> Iterator[Problem]:
     half = sum(report.dtypes.get(name, 0) for name in HALF)
     if half:
         yield Problem("weights_half", "note", where, {"count": half, "dtypes": ", ".join(name for name in HALF if name in report.dtypes)})
-
-
-def wanted(content: Content) -> str:
-    """The names that an honest checkpoint does not ask for, with what they would be given; parts of a pickled torch module come last."""
-    names = sorted(content.unsafe, key=lambda name: (name.startswith("torch."), name.partition(".")[0] not in ALARMING))
-    return _some([f"{name}({content.calls[name]})" if name in content.calls else name for name in names])
 
 
 def _some(names: Any) -> str:

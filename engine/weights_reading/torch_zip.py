@@ -27,7 +27,7 @@ TAIL = 66_000  # the end record of a zip and its longest comment
 
 def read(path: Path, file: BinaryIO, size: int) -> Content:
     """Raises DamagedError, TooMuchError, and UserError for a zip that is something else."""
-    _check_directory(file, size)
+    check_directory(file, size)
     try:
         with zipfile.ZipFile(file) as archive:
             return _read(path, file, archive)
@@ -36,7 +36,7 @@ def read(path: Path, file: BinaryIO, size: int) -> Content:
         raise DamagedError from error
 
 
-def _check_directory(file: BinaryIO, size: int) -> None:
+def check_directory(file: BinaryIO, size: int) -> None:
     """The list of members is read as a whole by the zip module: it must be of bearable length."""
     file.seek(max(0, size - TAIL))
     tail = file.read(TAIL)
@@ -60,7 +60,7 @@ def _read(path: Path, file: BinaryIO, archive: zipfile.ZipFile) -> Content:
     if any(member.startswith(f"{prefix}code/") for member in members):
         content.container, content.names["TorchScript program"] = "torchscript", None
     reader = Reader(file, content)
-    blob = _blob(file, archive, members[name], MAX_PICKLE)
+    blob = blob_in(file, archive, members[name], MAX_PICKLE)
     content.root = reader.follow(Stream(blob.file, blob.start, blob.start + blob.length))
     order = members.get(f"{prefix}byteorder")
     big = order is not None and order.file_size < 16 and archive.read(order) == b"big"
@@ -70,11 +70,11 @@ def _read(path: Path, file: BinaryIO, archive: zipfile.ZipFile) -> Content:
         if member is None or member.file_size < storage.numel * SIZES[storage.dtype]:
             raise DamagedError
         left -= member.file_size if member.compress_type != zipfile.ZIP_STORED else 0
-        storage.data, storage.order = _blob(file, archive, member, left), ">" if big else "<"
+        storage.data, storage.order = blob_in(file, archive, member, left), ">" if big else "<"
     return content
 
 
-def _blob(file: BinaryIO, archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> Blob:
+def blob_in(file: BinaryIO, archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> Blob:
     """Where the bytes of a member stand; compressed ones, which torch does not write, are unpacked up to `limit`."""
     if member.compress_type == zipfile.ZIP_STORED:
         file.seek(member.header_offset)

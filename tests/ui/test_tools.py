@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from ui.pages import tools
+from ui.pages.tools import convert as tools
 
 
 @pytest.fixture(autouse=True)

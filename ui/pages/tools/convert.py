@@ -1,4 +1,4 @@
-"""Tools: convert a data set from any format to any other."""
+"""Tools > Convert: a data set from any format to any other."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def writable() -> list[str]:
 
 def convert_to_zip(src: Path, to: str, report: Callable[..., None], language: str) -> tuple[Summary, Path]:
     """Converts beside the uploads and packs the result; only the zip stays."""
-    room = Path(tempfile.mkdtemp(prefix="converted-", dir=_uploads()))
+    room = Path(tempfile.mkdtemp(prefix="converted-", dir=uploads()))
     name = f"{stem_of(src)}-{to}"
     try:
         summary = convert(src, room / name, to=to, progress=lambda images: report(images, 0, t("tools.convert.converting", language)))
@@ -92,7 +92,8 @@ def pack(folder: Path, file: Path, progress: Callable[[int, int], None]) -> Path
     return file
 
 
-def _uploads() -> Path:
+def uploads() -> Path:
+    """The folder that people may download from."""
     folder = Path(get_upload_folder())
     folder.mkdir(parents=True, exist_ok=True)
     return folder
