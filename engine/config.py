@@ -8,6 +8,7 @@ import re
 import types
 import typing
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from engine.types import UserError
@@ -33,13 +34,13 @@ def option(default: Any, *, low: float | None = None, high: float | None = None,
 class TrainConfig:
     """Settings of one run. 0 (or "auto") means: derived from the data, the model and the machine; see engine.recipe.
 
-    `options` are those of the model (its architecture); see ModelSpec.options. `epochs_plan` and `precision` are recorded by the run where
-    they were measured, so that config.json repeats it.
+    `options` are those of the model (its architecture); see ModelSpec.options. `epochs_plan`, `precision` and `layout` are recorded by the run
+    where they were measured, so that config.json repeats it.
     """
 
     data: str = option("", group="data")
     model: str = option("deimv2_atto", advanced=False, group="model")
-    task: str = option("detect", choices=("detect", "semantic", "classify"), group="model")
+    task: str = option("detect", choices=("detect", "instance", "semantic", "classify"), group="model")
     options: dict[str, Any] = option({}, group="model")
     weights: str = option("auto", advanced=False, group="model")
     epochs: int = option(AUTO, low=0, high=10_000, advanced=False)
@@ -70,12 +71,19 @@ class TrainConfig:
     uncertain: str = option("ignore", choices=("ignore", "zeros", "ones", "soft"), group="loss", tasks=("classify",))
     coarse_classes: str = option("", group="loss", tasks=("classify",))
     coarse_weight: float = option(0.5, low=0, high=10, group="loss", tasks=("classify",))
-    augment: str = option("standard", choices=("none", "flip", "standard", "tutorial"), group="data")
+    class_loss: float = option(4.0, low=0, high=100, group="loss", tasks=("instance",))
+    box_loss: float = option(5.0, low=0, high=100, group="loss", tasks=("instance",))
+    giou_loss: float = option(2.0, low=0, high=100, group="loss", tasks=("instance",))
+    mask_loss: float = option(5.0, low=0, high=100, group="loss", tasks=("instance",))
+    dice_loss: float = option(5.0, low=0, high=100, group="loss", tasks=("instance",))
+    augment: str = option("standard", choices=("none", "flip", "standard", "large_scale", "tutorial"), group="data")
+    copy_paste: float = option(0.0, low=0, high=1, group="data", tasks=("instance",))
     resize: str = option("stretch", choices=("stretch", "crop"), group="data", tasks=("semantic",))
-    sampling: str = option("plain", choices=("plain", "balanced"), group="data", tasks=MASKS_AND_TAGS)
+    sampling: str = option("plain", choices=("plain", "balanced"), group="data", tasks=(*MASKS_AND_TAGS, "instance"))
     plain_tail: float = option(0.15, low=0, high=1, group="data")
     valid_fraction: float = option(0.2, low=0.01, high=0.9, group="data")
     precision: str = option("auto", choices=("auto", "none", "bf16", "fp16"), group="machine")
+    layout: str = option("auto", choices=("auto", "channels_last", "contiguous"), group="machine")
     device: str = option("auto", choices=("auto", "cpu", "cuda", "mps"), group="machine")
     workers: int = option(-1, low=-1, high=64, group="machine")
     threads: int = option(AUTO, low=0, high=256, group="machine")
@@ -146,6 +154,7 @@ def _rate(written: str | None, words: str) -> float:
     return rate
 
 
+@cache
 def option_types() -> dict[str, type]:
     return {name: kind for name, kind in typing.get_type_hints(TrainConfig).items()}
 
@@ -160,6 +169,7 @@ def coerce(spec: dataclasses.Field[Any], value: Any) -> Any:
         if spec.metadata["choices"] and value not in spec.metadata["choices"]:
             raise UserError("option_choice", name=spec.name, value=value, choices=", ".join(spec.metadata["choices"]))
         return value
+    value = _ratio(value) if kind is float else value
     try:
         number = kind(value) if kind is float else int(str(value)) if not float(value).is_integer() else int(float(value))
     except (TypeError, ValueError) as error:
@@ -168,6 +178,15 @@ def coerce(spec: dataclasses.Field[Any], value: Any) -> Any:
     if number != number or (low is not None and number < low) or (high is not None and number > high):
         raise UserError("option_bounds", name=spec.name, value=value, low=low, high=high)
     return number
+
+
+def _ratio(value: Any) -> Any:
+    """The quotient of words such as "4/3" and "4:3"; anything else as it is."""
+    above, sign, below = str(value).replace("：", ":").replace(":", "/").partition("/")
+    try:
+        return float(above) / float(below) if sign else value
+    except (ValueError, ZeroDivisionError):
+        return value
 
 
 def _epochs_by_epoch(value: Any) -> dict[str, int]:

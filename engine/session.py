@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import math
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,18 +13,20 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 from torch import Tensor, nn
 
-from engine import __version__, checkpoint, schedule
+from engine import __version__, checkpoint, schedule, weights
 from engine.config import Stage, TrainConfig, stages_of
 from engine.ema import Ema
 from engine.evaluate import SquareCache, predict_samples
 from engine.machine import choose_device, detect
+from engine.measuring import Arithmetic, fastest
 from engine.models import checked_options, create, models
 from engine.models.network import Network, tolerate_single_values
 from engine.opening import facts_of, open_data, seed_everything, start_weights, use_threads, worker_count
 from engine.predict import Predictor, Preprocess
 from engine.recipe import Machine, ema_decay, plain_from, suggest
+from engine.settings import ONLY
 from engine.tasks.loading import Batch, EpochBatches, TrainingImages, normalised, training_loader
-from engine.tasks.task import tasks
+from engine.tasks.task import Pick, tasks
 from engine.types import Labels, Sample, UserError
 
 UNREADABLE_LIMIT = 0.05
@@ -55,8 +55,10 @@ class Session:
         self.device = torch.device(choose_device(config.device))
         self.spec = models.get(config.model)
         task = tasks.get(self.spec.task)
+        if config.augment not in (known := ONLY.get(("augment", task.name), (config.augment,))):
+            raise UserError("option_choice", name="augment", value=config.augment, choices=", ".join(known))
         self.data = open_data(config, task, scratch)
-        self.options = checked_options(self.spec, {**self.data.options, **config.options})
+        self.options = checked_options(self.spec, {**config.options, **self.data.options})
         self.task = task.bound({**self.options, "num_classes": len(self.data.classes)})
         seed_everything(config.seed)
         network = create(config.model, len(self.data.classes), **self.options)
@@ -71,7 +73,7 @@ class Session:
         self.config, self.derived = plan.config.replace(options=self.options), plan.derived
         use_threads(self.config, self.device)
         network.configure(self.config, self.task.balance(self.data.classes, self.data.train, self.config))
-        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.network = network.to(self.device)
         self.step, self.epoch, self.batch, self.elapsed = 0, 1, 0, 0.0
         self.best: dict[str, Any] = {}
         self.terms: list[dict[str, float]] = []
@@ -102,12 +104,14 @@ class Session:
         self.loader = training_loader(images, self.batches, worker_count(config, self.device), self.device)
         self.squares = SquareCache(self.side)
 
-    def _encode(self, sample: Sample, image: np.ndarray, seed: int, strong: bool) -> tuple[np.ndarray, dict[str, Tensor]]:
-        return self.task.encode(self._encoding, sample, image, seed, strong)
+    def _encode(self, sample: Sample, image: np.ndarray, seed: int, strong: bool, pick: Pick) -> tuple[np.ndarray, dict[str, Tensor]]:
+        return self.task.encode_mixed(self._encoding, sample, image, seed, strong, pick)
 
-    def prepare(self, precision: str) -> None:
-        """Settle the precision and build what depends on it: accelerator, optimiser, average."""
-        self.config = self.config.replace(precision=precision)
+    def prepare(self, way: Arithmetic) -> None:
+        """Settle how to compute and build what depends on it: accelerator, optimiser, average."""
+        precision, self.memory_format = way.precision, way.memory_format
+        self.config = self.config.replace(precision=precision, layout=way.layout)
+        self.network.to(memory_format=self.memory_format)
         AcceleratorState._reset_state(reset_partial_state=True)
         GradientState._reset_state()
         self.accelerator = Accelerator(mixed_precision={"none": "no"}.get(precision, precision), cpu=self.device.type == "cpu")
@@ -169,7 +173,7 @@ class Session:
         rate = self._rate()
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * rate
-        images = normalised(batch.images, self.mean, self.std).contiguous(memory_format=torch.channels_last)
+        images = normalised(batch.images, self.mean, self.std).contiguous(memory_format=self.memory_format)
         terms = self.loss(images, batch.targets)
         total = sum(terms.values())
         self.accelerator.backward(total / self.config.accumulate)
@@ -255,8 +259,8 @@ class Session:
         if tuple(state["classes"]) != self.data.classes:
             raise UserError("classes_changed", before=", ".join(state["classes"]), now=", ".join(self.data.classes))
         try:
-            self.network.load_state_dict(state["model"])
-            self.ema.network.load_state_dict(state["ema"])
+            weights.put(self.network, state["model"], strict=True)
+            weights.put(self.ema.network, state["ema"], strict=True)
             self.optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise UserError("checkpoint_foreign", path=str(file), model=self.config.model, classes=len(self.data.classes)) from error
@@ -278,30 +282,16 @@ class Session:
             "config": self.config.as_dict(), "version": __version__,
         }, file)
 
-    def measure_precision(self) -> tuple[str, dict[str, float]]:
-        """The fastest precision for this network on this device: two timed steps each, on a copy. fp32 wins ties."""
-        if self.config.precision != "auto":
-            return self.config.precision, {}
+    def measure(self) -> tuple[Arithmetic, dict[str, float]]:
+        """How to compute: what the config says, else the fastest way measured on a CPU, else what suits the device."""
+        config, layout = self.config, self.config.layout if self.config.layout != "auto" else "channels_last"
+        if config.precision != "auto":
+            return Arithmetic(config.precision, layout), {}
         if self.device.type == "cuda":
-            return ("bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"), {}
+            return Arithmetic("bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16", layout), {}
         if self.device.type != "cpu":
-            return "none", {}
+            return Arithmetic("none", layout), {}
         batch = next((each for each in self.loader if len(each)), None)
         if batch is None:
-            raise UserError("no_readable_images", path=self.config.data, images=len(self.data.train))
-        before = checkpoint.random_state()
-        seconds = {each: self._seconds_per_step(batch.to(self.device), each) for each in ("none", "bf16")}
-        checkpoint.restore_random_state(before)
-        return ("bf16" if seconds["bf16"] < 0.95 * seconds["none"] else "none"), seconds
-
-    def _seconds_per_step(self, batch: Batch, precision: str) -> float:
-        network = copy.deepcopy(self.network).train()
-        images = normalised(batch.images, self.mean, self.std).contiguous(memory_format=torch.channels_last)
-        durations = []
-        for _ in range(3):
-            begun = time.perf_counter()
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16"):
-                losses = network.loss(images, batch.targets)
-            torch.stack(list(losses.values())).sum().backward()
-            durations.append(time.perf_counter() - begun)
-        return min(durations[1:])
+            raise UserError("no_readable_images", path=config.data, images=len(self.data.train))
+        return fastest(self.network, normalised(batch.images, self.mean, self.std), batch.targets)

@@ -13,7 +13,8 @@ from typing import Any
 from engine.config import TrainConfig
 from engine.evaluate import predict_samples
 from engine.predict import load
-from engine.recipe import Derived, schedule_facts
+from engine.opening import facts_of
+from engine.recipe import Derived, notes, schedule_facts
 from engine.session import Session
 from engine.types import UserError
 
@@ -161,6 +162,8 @@ def _opening(session: Session, resumed: bool) -> Iterator[Event]:
         yield Event("note", values={"key": "no_validation_objects"})
     if untaught := data.untaught():
         yield Event("note", values={"key": "classes_not_in_train", "classes": ", ".join(untaught)})
+    for problem in notes(session.config, session.spec, facts_of(data)):
+        yield Event("note", values={"problem": problem})
     for name, reason in data.reasons.items():
         yield Event("note", values={"derived": Derived(name, data.options[name], reason)})
     for derived in session.derived:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import messages
+from engine.metrics.names import loss_family
 from engine.runs import Run
 from engine.types import UserError
 
@@ -91,7 +92,8 @@ class Recorder:
         self.run.write_config(event.values["config"])
         if event.values.get("seconds"):
             timed = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in event.values["seconds"].items())
-            log.info("%s", messages.text("log.precision", chosen=event.values["config"].precision, timed=timed))
+            chosen = f"{event.values['config'].precision}, {event.values['config'].layout}"
+            log.info("%s", messages.text("log.precision", chosen=chosen, timed=timed))
 
     def on_plan(self, event: Any) -> None:
         self.run.write_state(phase="running", step=event.step, epoch=event.epoch, epochs=event.values["epochs"])
@@ -139,9 +141,8 @@ class Recorder:
 
     def _row(self, event: Any, split: str, values: dict[str, Any]) -> None:
         self.run.append_metrics({"time": round(time.time(), 3), "step": event.step, "epoch": event.epoch, "split": split, **values})
-        for name, value in values.items():
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                self.board.add_scalar(f"{split}/{name}", value, event.step)
+        for name, value in board_values(split, values).items():
+            self.board.add_scalar(name, value, event.step)
 
     def _previews(self, event: Any) -> None:
         """A few validation images with what was found, per epoch; small ones enlarged, so that lines and names stay fine."""
@@ -158,6 +159,21 @@ class Recorder:
 
     def close(self) -> None:
         self.board.close()
+
+
+def board_values(split: str, values: dict[str, Any]) -> dict[str, float]:
+    """What a row is called on TensorBoard: `loss/total` and a sum for each family of terms, `loss_<family>/<term>`, and the rest by split."""
+    found: dict[str, float] = {}
+    for name, value in values.items():
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            continue
+        if split == "train" and name.startswith("loss_"):
+            family = loss_family(name)
+            found[f"loss/{family}"] = found.get(f"loss/{family}", 0.0) + value
+            found[f"loss_{family}/{name.removeprefix('loss_')}"] = value
+        else:
+            found["loss/total" if split == "train" and name == "loss" else f"{split}/{name}"] = value
+    return found
 
 
 def memory_in_use() -> float:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import shutil
 from functools import cache
 from pathlib import Path
@@ -23,13 +24,20 @@ TIMM = {"backbone": "test_resnet"}  # half a million weights
 UNET = {"architecture": "linknet", "encoder": "tu-test_resnet"}
 HYBRID = {"backbone": "test_resnet", "fpn_channels": 16, "fusion_channels": 16, "use_cross_scale_attention": False, "hierarchical": True,
           "num_coarse_classes": 2}
+DINO = {"backbone": {"depths": [1, 1, 1, 1], "dims": [8, 8, 16, 16]}, "hidden_dim": 32, "encoder_layers": 1, "encoder_ffn": 32, "decoder_layers": 2,
+        "decoder_ffn": 32, "di_layers": 1, "queries": 8, "first_selected": 12, "guiding_tokens": 4, "points": 32, "denoising_queries": 6}
 BASE = {"epochs": 2, "batch": 4, "precision": "none", "threads": 1, "workers": 0, "device": "cpu", "weights": "none", "image_size": 32, "warmup": 0.0}
 MODELS = {"timm": {"task": "classify", "options": TIMM}, "hybridmednet": {"task": "classify", "options": HYBRID},
-          "unet": {"task": "semantic", "options": UNET}}
+          "unet": {"task": "semantic", "options": UNET}, "di_maskdino": {"task": "instance", "options": DINO}}
+DATA = {"unet": "AREAS", "di_maskdino": "OBJECTS"}
 
 
 def semantic(**more):
     return {"model": "unet", **more}
+
+
+def objects(**more):
+    return {"model": "di_maskdino", **more}
 
 
 def coarse(**more):
@@ -75,12 +83,19 @@ CASES = {
     "uncertain": ({}, "ones", LOSS),
     "coarse_classes": (coarse(), "x = a; y = b | c", RUN),
     "coarse_weight": (coarse(), 3.0, RUN),
+    "class_loss": (objects(), 1.0, RUN),
+    "box_loss": (objects(), 1.0, RUN),
+    "giou_loss": (objects(), 1.0, RUN),
+    "mask_loss": (objects(), 1.0, RUN),
+    "dice_loss": (objects(), 1.0, RUN),
     "augment": ({}, "none", RUN),
+    "copy_paste": (objects(), 1.0, RUN),
     "resize": (semantic(), "crop", RUN),
     "sampling": ({}, "balanced", RUN),
     "plain_tail": ({}, 1.0, RUN),
     "valid_fraction": ({"data": "WHOLE"}, 0.5, RUN),
     "precision": ({}, "bf16", RUN),
+    "layout": ({}, "contiguous", MACHINE),
     "device": ({}, "cuda", MACHINE),
     "workers": ({}, 1, MACHINE),
     "threads": ({}, 2, MACHINE),
@@ -92,7 +107,7 @@ DERIVED = {"task"}  # recorded by the run, from the model: see the last test
 
 @cache
 def folder():
-    """Data sets in one place: TAGS, OTHER and WHOLE (no validation part) of tags, AREAS of masks; FILE holds weights."""
+    """Data sets in one place: TAGS, OTHER and WHOLE (no validation part) of tags, AREAS of masks, OBJECTS with outlines; FILE holds weights."""
     root = Path(mkdtemp(prefix="lightbox-configuration-"))
     for name, seed, parts in (("TAGS", 0, 12), ("OTHER", 9, 12), ("WHOLE", 0, 99)):
         _tags(root / name, seed, parts)
@@ -105,9 +120,29 @@ def folder():
             (place / kind).mkdir(parents=True, exist_ok=True)
             Image.fromarray(array).save(place / kind / f"{number}.png")
     (root / "AREAS" / "classes.txt").write_text("background\nthing\n")
+    _objects(root / "OBJECTS")
     torch.manual_seed(7)
     torch.save(create("timm", 3, **TIMM).state_dict(), root / "FILE")
     return root
+
+
+def _objects(root):
+    random = np.random.default_rng(0)
+    for split, count in (("train", 8), ("valid", 3)):
+        (root / split).mkdir(parents=True)
+        rows, objects = [], []
+        for number in range(count):
+            image = random.integers(0, 90, (40, 60, 3), np.uint8)
+            rows.append({"id": number, "file_name": f"{number}.png", "width": 60, "height": 40})
+            for part in range(2):
+                x, y = (int(random.integers(0, most)) for most in (30, 15))
+                image[y : y + 25, x : x + 25] += np.uint8(60 + 60 * part)
+                ring = [x, y, x + 25, y, x + 25, y + 25, x, y + 25]
+                objects.append({"id": len(objects) + 1, "image_id": number, "category_id": part, "bbox": [x, y, 25, 25], "area": 625, "iscrowd": 0,
+                                "segmentation": [ring]})
+            Image.fromarray(image).save(root / split / f"{number}.png")
+        names = [{"id": 0, "name": "a"}, {"id": 1, "name": "b"}]
+        (root / split / "_annotations.coco.json").write_text(json.dumps({"images": rows, "annotations": objects, "categories": names}))
 
 
 def _tags(root, seed, parts):
@@ -133,7 +168,7 @@ def config_of(base, name=None, value=None):
     chosen = {**BASE, **base, **({name: value} if name else {})}
     model = chosen.setdefault("model", "timm")
     chosen = {**MODELS[model], **chosen}
-    chosen["data"] = str(folder() / chosen.get("data", "AREAS" if model == "unet" else "TAGS"))
+    chosen["data"] = str(folder() / chosen.get("data", DATA.get(model, "TAGS")))
     if chosen["weights"] == "FILE":
         chosen["weights"] = str(folder() / "FILE")
     return TrainConfig(**chosen)
@@ -183,7 +218,7 @@ def machine(config):
         session = Session(config, folder() / "scratch", "none")
     except UserError as error:
         return error.key
-    return str(session.device), session.loader.num_workers, torch.get_num_threads()
+    return str(session.device), session.loader.num_workers, torch.get_num_threads(), str(session.measure()[0])
 
 
 LOOK = {RUN: run, PLAN: plan, JUDGE: judge, LOSS: loss, MACHINE: machine}
@@ -227,6 +262,20 @@ OPTIONS = {
     ("hybridmednet", "num_coarse_classes"): ({}, 3),
     ("hybridmednet", "dropout"): ({"dropout": 0.0}, 0.5),
     ("hybridmednet", "mode"): ({"mode": "multilabel"}, "multiclass"),
+    ("di_maskdino", "backbone"): ({}, {"depths": [1, 1, 1, 1], "dims": [8, 8, 8, 8]}),
+    ("di_maskdino", "hidden_dim"): ({}, 64),
+    ("di_maskdino", "encoder_layers"): ({}, 2),
+    ("di_maskdino", "encoder_ffn"): ({}, 16),
+    ("di_maskdino", "decoder_layers"): ({}, 3),
+    ("di_maskdino", "decoder_ffn"): ({}, 16),
+    ("di_maskdino", "di_layers"): ({}, 2),
+    ("di_maskdino", "queries"): ({}, 6),
+    ("di_maskdino", "first_selected"): ({}, 10),
+    ("di_maskdino", "guiding_tokens"): ({}, 2),
+    ("di_maskdino", "points"): ({}, 64),
+    ("di_maskdino", "denoising_queries"): ({}, 0),
+    ("di_maskdino", "label_noise"): ({"label_noise": 0.0}, 1.0),
+    ("di_maskdino", "box_noise"): ({"box_noise": 0.0}, 1.0),
 }
 
 
@@ -236,7 +285,8 @@ def built(model, options):
     network = create(model, 2, **{**MODELS[model]["options"], **options}).train()
     images = torch.rand(2, 3, 64, 64)
     mask = (torch.rand(64, 64) > 0.5).to(torch.uint8)
-    target = {"mask": mask, "values": torch.tensor([1.0, 0.0]), "label": torch.tensor(0)}
+    target = {"mask": mask, "values": torch.tensor([1.0, 0.0]), "label": torch.tensor(0), "labels": torch.tensor([1]),
+              "boxes": torch.tensor([[0.5, 0.5, 0.5, 0.5]]), "masks": torch.randint(0, 256, (1, 64, 8), dtype=torch.uint8)}
     torch.manual_seed(0)
     terms = {name: value.item() for name, value in network.loss(images, [target, target]).items()}
     return [(name, tuple(value.shape)) for name, value in network.state_dict().items()], terms
