@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+class OtherModel(UserError):
+    """The tensors of a checkpoint are those of another family of models."""
+
+
 @dataclass(frozen=True)
 class WeightsSource:
     """Where pretrained weights of a model come from: a file of a hub repository."""
@@ -42,7 +46,9 @@ class ModelSpec:
     """What is known of a model without building it.
 
     `build(num_classes, **options)` returns an nn.Module that fulfils engine.models.network.Network; `options` are what it takes.
-    `infer(tensors by name)` tells from a bare checkpoint the options, `num_classes` among them, that rebuild its network.
+    `infer(tensors by name, known)` tells from a bare checkpoint the options, `num_classes` among them, that rebuild its network; options that
+    are `known` are believed. It raises OtherModel where the tensors are not of this family, any other UserError where they do not tell enough.
+    `check(options)` raises UserError, without building the network, for names that it cannot be built with.
     `image_size` is the side of the square input in pixels, always a multiple of `stride`; `cpu_image_size` the largest one suggested
     without a GPU,
     `cpu_batch` the number of images in a batch there.
@@ -73,7 +79,18 @@ class ModelSpec:
     cpu_image_size: int = 320
     cpu_batch: int = 4
     options: tuple[ModelOption, ...] = ()
-    infer: Callable[[dict[str, Tensor]], dict[str, Any]] | None = None
+    infer: Callable[[dict[str, Tensor], Mapping[str, Any]], dict[str, Any]] | None = None
+    check: Callable[[Mapping[str, Any]], None] | None = None
+
+
+TAG_MODES = ("auto", "multilabel", "multiclass")  # of a network for tags; "auto": as the labels are
+
+
+def tag_mode(mode: str) -> str:
+    """What "auto" means where no labels have been seen. Raises UserError for an unknown mode."""
+    if mode not in TAG_MODES:
+        raise UserError("option_choice", name="mode", value=mode, choices=", ".join(TAG_MODES))
+    return "multilabel" if mode == "auto" else mode
 
 
 SHARED = ("backbones", "deformable_attention", "matching", "network", "pyramid")  # parts of networks: they load torch and list nothing
@@ -85,6 +102,14 @@ def checked_options(spec: ModelSpec, options: Mapping[str, Any]) -> dict[str, An
         if name not in known:
             raise UserError("unknown_option", name=name, known=", ".join(known) or "-")
     return {name: _checked(known[name], value) for name, value in options.items()}
+
+
+def buildable(spec: ModelSpec, options: Mapping[str, Any]) -> dict[str, Any]:
+    """`checked_options`, with which the model can be built for all that its names say. Raises UserError."""
+    checked = checked_options(spec, options)
+    if spec.check is not None:
+        spec.check(checked)
+    return checked
 
 
 def _checked(option: ModelOption, value: Any) -> Any:

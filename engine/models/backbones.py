@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,13 @@ TIMM_NAMES = {
     "efficientnetv2_m": "tf_efficientnetv2_m",
     "efficientnetv2_l": "tf_efficientnetv2_l",
 }
+
+CONVNEXT_PARTS = {"conv_dw": "dwconv", "norm": "norm", "mlp.fc1": "pwconv1", "mlp.fc2": "pwconv2"}
+CONVNEXT = (
+    (r"stem_(\d)\.(\w+)", "downsample_layers.0.{0}.{1}"), (r"stages_(\d)\.downsample\.(\d)\.(\w+)", "downsample_layers.{0}.{1}.{2}"),
+    (r"stages_(\d)\.blocks\.(\d+)\.(gamma)", "stages.{0}.{1}.{2}"),
+    (r"stages_(\d)\.blocks\.(\d+)\.(?P<part>conv_dw|norm|mlp\.fc\d)\.(\w+)", "stages.{0}.{1}.{part}.{3}"),
+)
 
 
 def timm_name(name: str) -> str:
@@ -50,7 +58,17 @@ def published_names(name: str) -> list[str]:
     joints = [i for i, letter in enumerate(first) if letter == "_"]
     parted = [f"{first[:i]}.{first[i + 1:]}.{rest}" for i in reversed(joints)]
     stem = [whole.replace(old, new, 1) for old, new in (("conv1.0.", "conv1."), ("conv1.1.", "bn1.")) if whole.startswith(old)]
-    return [name, whole, *parted, *stem][::-1]
+    official = [f"{prefix}{each}" for each in _official_convnext(whole) for prefix in ("backbone.", "")]
+    return [name, whole, *official, *parted, *stem][::-1]
+
+
+def _official_convnext(name: str) -> list[str]:
+    """What the authors of ConvNeXt call a tensor of timm's `features_only` network; [] where it is none."""
+    for pattern, template in CONVNEXT:
+        if found := re.fullmatch(pattern, name):
+            parts = found.groupdict()
+            return [template.format(*found.groups(), part=CONVNEXT_PARTS.get(parts.get("part") or "", ""))]
+    return []
 
 
 class SimplePyramid(nn.Module):
@@ -82,15 +100,16 @@ class TimmPyramid(nn.Module):
 
     Networks with stages give their last four; those of one resolution (ViT, DINO) go through SimplePyramid. What needs whole patches
     is padded on the right and at the bottom; a network that takes one size only gets the images resized to it (`fixed_size`).
+    `sizes` are those of the network (`depths`, `dims`) where they are not the ones of the name.
     Raises UserError for a name that timm does not know, and for a network with fewer than four levels.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, **sizes: Any) -> None:
         super().__init__()
         if not is_timm_model(name):
             raise UserError("unknown_backbone", name=name, known=", ".join(TIMM_NAMES))
         self.name = name
-        self.model, self.fixed_size = _features(timm_name(name), name)
+        self.model, self.fixed_size = _features(timm_name(name), name, sizes)
         self.channels: list[int] = self.model.feature_info.channels()
         self.strides: list[int] = self.model.feature_info.reduction()
         self.channels_last = str(getattr(self.model, "output_fmt", "NCHW")).endswith("NHWC")
@@ -115,10 +134,10 @@ def padded(images: Tensor, multiple: int) -> Tensor:
     return F.pad(images, (0, right, 0, bottom)) if bottom or right else images
 
 
-def _features(timm_model: str, name: str) -> tuple[Any, tuple[int, int] | None]:
+def _features(timm_model: str, name: str, sizes: dict[str, Any]) -> tuple[Any, tuple[int, int] | None]:
     """The timm network that gives the wanted maps, and the image size that it insists on, if any."""
     with torch.device("meta"):
-        strides = _create(timm_model, {})[0].feature_info.reduction()
+        strides = _create(timm_model, sizes)[0].feature_info.reduction()
         depth = len(getattr(timm.create_model(timm_model), "blocks", ())) or LEVELS
     if len(set(strides)) == 1:
         wanted = tuple(depth * (i + 1) // LEVELS - 1 for i in range(LEVELS))
@@ -126,7 +145,7 @@ def _features(timm_model: str, name: str) -> tuple[Any, tuple[int, int] | None]:
         wanted = tuple(range(len(strides) - LEVELS, len(strides)))
     else:
         raise UserError("backbone_levels", name=name, levels=len(strides), wanted=LEVELS)
-    found, flexible = _create(timm_model, {"out_indices": wanted})
+    found, flexible = _create(timm_model, {**sizes, "out_indices": wanted})
     settings = found.pretrained_cfg or {}
     fixed = bool(settings.get("fixed_input_size")) and not flexible
     return found, tuple(settings["input_size"][-2:]) if fixed else None

@@ -1,8 +1,9 @@
-"""Deformable attention (Zhu et al., 2021, arXiv:2010.04159) over maps of several levels, without value and output projections."""
+"""Deformable attention (Zhu et al., 2021, arXiv:2010.04159) over maps of several levels, with and without value and output projections."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -24,18 +25,7 @@ class DeformableAttention(nn.Module):
         self.sampling_offsets = nn.Linear(dim, heads * sum(points) * 2)
         self.attention_weights = nn.Linear(dim, heads * sum(points))
         self.register_buffer("num_points_scale", torch.tensor([1 / n for n in points for _ in range(n)]))
-        self._start()
-
-    def _start(self) -> None:
-        """Points start on rays, one direction per head, one step further for each point of a level; weights start equal."""
-        angle = torch.arange(self.heads) * (2 * math.pi / self.heads)
-        ray = torch.stack((angle.cos(), angle.sin()), -1)
-        ray = ray / ray.abs().amax(-1, keepdim=True)
-        step = torch.cat([torch.arange(1, n + 1) for n in self.points])
-        with torch.no_grad():
-            self.sampling_offsets.bias.copy_((ray[:, None] * step[:, None]).flatten())
-        for parameter in (self.sampling_offsets.weight, self.attention_weights.weight, self.attention_weights.bias):
-            nn.init.zeros_(parameter)
+        start_on_rays(self.sampling_offsets, self.attention_weights, heads, points)
 
     def forward(self, queries: Tensor, boxes: Tensor, maps: list[Tensor]) -> Tensor:
         batch, count, _ = queries.shape
@@ -43,6 +33,58 @@ class DeformableAttention(nn.Module):
         weights = self.attention_weights(queries).float().transpose(1, 2).reshape(batch, self.heads, -1, count).softmax(2)
         grid = sampling_grid(boxes, offsets, self.num_points_scale)
         return sample(maps, grid, weights.flatten(0, 1)[:, None], self.points).view(batch, -1, count).transpose(1, 2)
+
+
+class ProjectedDeformableAttention(nn.Module):
+    """As published: tokens are projected before they are read, and their mixture after.
+
+    queries f[B,N,d], references f[B,N,2] (x,y in 0..1: points, offsets count in cells of each level) or f[B,N,4] (cx,cy,w,h: boxes, offsets
+    count in half sides divided by the points per level), tokens f[B,S,d] of levels of the given (height, width), row by row -> f[B,N,d].
+    """
+
+    def __init__(self, dim: int, heads: int, levels: int, points: int) -> None:
+        super().__init__()
+        self.heads, self.points = heads, (points,) * levels
+        self.sampling_offsets = nn.Linear(dim, heads * levels * points * 2)
+        self.attention_weights = nn.Linear(dim, heads * levels * points)
+        self.value_proj = nn.Linear(dim, dim)
+        self.output_proj = nn.Linear(dim, dim)
+        self.start()
+
+    def start(self) -> None:
+        start_on_rays(self.sampling_offsets, self.attention_weights, self.heads, self.points)
+        for layer in (self.value_proj, self.output_proj):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, queries: Tensor, references: Tensor, tokens: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
+        batch, count, dim = queries.shape
+        offsets = self.sampling_offsets(queries).mT.reshape(batch, self.heads, -1, 2, count)
+        weights = self.attention_weights(queries).mT.reshape(batch, self.heads, -1, count).softmax(2)
+        grid = torch.addcmul(2 * references.mT[:, None, None, :2] - 1, offsets, self._reach(references, shapes)).flatten(0, 1).mT
+        parts = self.value_proj(tokens).split([height * width for height, width in shapes], 1)
+        maps = [part.mT.reshape(batch, dim, *shape) for part, shape in zip(parts, shapes, strict=True)]
+        mixed = sample(maps, grid, weights.flatten(0, 1)[:, None], self.points)
+        return self.output_proj(mixed.view(batch, dim, count).mT)
+
+    def _reach(self, references: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
+        """What an offset of 1 means in -1..1: f[P,2,1] for points, f[B,1,1,2,N] for boxes."""
+        if references.shape[-1] == 4:
+            return references.mT[:, None, None, 2:] / self.points[0]
+        cells = [[2 / width, 2 / height] for (height, width), points in zip(shapes, self.points, strict=True) for _ in range(points)]
+        return references.new_tensor(cells)[..., None]
+
+
+def start_on_rays(offsets: nn.Linear, weights: nn.Linear, heads: int, points: tuple[int, ...]) -> None:
+    """Points start on rays, one direction per head, one step further for each point of a level; weights start equal."""
+    angle = torch.arange(heads) * (2 * math.pi / heads)
+    ray = torch.stack((angle.cos(), angle.sin()), -1)
+    ray = ray / ray.abs().amax(-1, keepdim=True)
+    step = torch.cat([torch.arange(1, n + 1) for n in points])
+    with torch.no_grad():
+        offsets.bias.copy_((ray[:, None] * step[:, None]).flatten())
+    for parameter in (offsets.weight, weights.weight, weights.bias):
+        nn.init.zeros_(parameter)
 
 
 def sampling_grid(boxes: Tensor, offsets: Tensor, scale: Tensor) -> Tensor:

@@ -16,8 +16,9 @@ from engine.config import TrainConfig
 class LoadMap:
     """How the names in a checkpoint relate to those of a network. Patterns are matched against whole names.
 
-    `rename` turns a checkpoint's name into the network's; `recomputed` names tensors that nobody needs from the file;
-    `per_class` names tensors whose shape depends on the number of classes; `class_bias` is one whose length is that number.
+    `rename` turns a checkpoint's name into the network's (several of the file's may lead to one of the network's); `recomputed` names tensors
+    that nobody needs from the file; `per_class` names tensors whose shape depends on the number of classes; `class_bias` is one whose length
+    is that number.
     """
 
     rename: Callable[[str], str] = str

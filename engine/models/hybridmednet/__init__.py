@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Mapping
+from functools import cache, partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from engine.models import ModelOption, ModelSpec, WeightsSource
-from engine.models.hybridmednet.config import MODES, VIM, VIM_HUB, Config
+from engine.models import TAG_MODES, ModelOption, ModelSpec, WeightsSource, tag_mode
+from engine.models.hybridmednet.config import VIM, VIM_HUB, Config
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,26 +27,40 @@ def build(num_classes: int, **options: Any) -> nn.Module:
     return HybridMedNet(Config.of(num_classes, options))
 
 
-def infer(tensors: dict[str, Tensor]) -> dict[str, Any]:
+def check(options: Mapping[str, Any]) -> None:
+    """Raises UserError for an unknown backbone, and for options that do not go together."""
+    _check(tuple(sorted(options.items())))
+
+
+@cache
+def _check(options: tuple[tuple[str, Any], ...]) -> None:
+    """The network is built as shapes alone."""
+    import torch
+
+    with torch.device("meta"):
+        build(1, **dict(options))
+
+
+def infer(tensors: dict[str, Tensor], known: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     """The options of a checkpoint. Raises UserError when the tensors are not those of a HybridMedNet."""
     from engine.models.hybridmednet.keys import infer as read
 
-    return read(tensors)
+    return read(tensors, known)
 
 
-def _build_vim(name: str, num_classes: int, mode: str = "multilabel") -> nn.Module:
+def _build_vim(name: str, num_classes: int, mode: str = "auto") -> nn.Module:
     from engine.models.hybridmednet.network import Vim
 
-    return Vim(name, num_classes, mode)
+    return Vim(name, num_classes, tag_mode(mode))
 
 
-def _infer_vim(name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+def _infer_vim(name: str, tensors: dict[str, Tensor], known: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     from engine.models.hybridmednet.keys import infer_vim
 
     return infer_vim(tensors, name)
 
 
-_MODE = ModelOption("mode", "multilabel", MODES)
+_MODE = ModelOption("mode", "auto", TAG_MODES)
 
 
 def _vim(name: str) -> ModelSpec:
@@ -67,7 +83,7 @@ MODELS = (
             ModelOption("hierarchical", False), ModelOption("num_coarse_classes", 3, low=1, high=1000),
             ModelOption("dropout", 0.5, low=0.0, high=0.95), _MODE,
         ),
-        infer=infer,
+        infer=infer, check=check,
     ),
     *map(_vim, VIM),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from engine.models import tag_mode
 from engine.types import UserError
 
 CLASSIC = ("resnet18", "resnet34", "resnet50", "resnet101")
@@ -17,7 +18,6 @@ SWIN = ("swin_tiny", "swin_small", "swin_base")
 EFFICIENTNET = ("efficientnetv2_s", "efficientnetv2_m", "efficientnetv2_l")
 DINO = ("convnext_tiny.dinov3_lvd1689m", "vit_small_patch16_dinov3", "vit_small_patch14_dinov2")
 LISTED = (*CLASSIC, *CONVNEXT, *SWIN, *EFFICIENTNET, *VIM, *DINO)
-MODES = ("multilabel", "multiclass")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Config:
     """The architecture. Names and defaults are the published ones, but for the smaller backbone.
 
     `fpn_channels` is read by the classic (ResNet) backbones only, `use_modern_attention` and what depends on it by the others.
-    `num_heads` must divide the smallest channel count of the backbone's levels. `mode`: one sigmoid per class, or a softmax.
+    `num_heads` must divide the smallest channel count of the backbone's levels. `mode`: one sigmoid per class, or a softmax;
+    "auto" where the labels decide.
     """
 
     num_classes: int
@@ -38,7 +39,7 @@ class Config:
     hierarchical: bool = False
     num_coarse_classes: int = 3
     dropout: float = 0.5
-    mode: str = "multilabel"
+    mode: str = "auto"
 
     def __post_init__(self) -> None:
         for name, low, high in (("num_classes", 1, None), ("fpn_channels", 16, 4096), ("fusion_channels", 8, 8192), ("num_heads", 1, 64),
@@ -46,8 +47,7 @@ class Config:
             value = getattr(self, name)
             if value < low or (high is not None and value > high):
                 raise UserError("option_bounds", name=name, value=value, low=low, high=high)
-        if self.mode not in MODES:
-            raise UserError("option_choice", name="mode", value=self.mode, choices=", ".join(MODES))
+        tag_mode(self.mode)
 
     @property
     def classic(self) -> bool:

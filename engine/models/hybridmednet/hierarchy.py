@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from engine.config import TrainConfig
 from engine.losses import classification
+from engine.models import tag_mode
 from engine.models.hybridmednet.config import Config
 from engine.models.network import Balance
 from engine.types import UserError
@@ -23,7 +24,7 @@ class Hierarchy(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.mode, self.count, self.weight = config.mode, config.num_coarse_classes, DEFAULT_WEIGHT
+        self.mode, self.count, self.weight = tag_mode(config.mode), config.num_coarse_classes, DEFAULT_WEIGHT
         groups = [i * self.count // config.num_classes for i in range(config.num_classes)]
         self.register_buffer("groups", torch.tensor(groups), persistent=False)
         self.criterion: nn.Module = classification.build(None, None, self.mode)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
 
+from engine.models import OtherModel
 from engine.models.hybridmednet.config import LISTED, VIM
 from engine.models.hybridmednet.fingerprints import FINGERPRINTS
 from engine.models.network import LoadMap
@@ -28,14 +30,15 @@ def vim_load_map() -> LoadMap:
     return LoadMap(per_class=(r"head\..*",), class_bias="head.bias")
 
 
-def infer(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+def infer(tensors: Mapping[str, Tensor], known: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     """The options of HybridMedNet, `num_classes` among them. Heads, dropout and mode leave no trace: they keep their defaults.
 
-    Raises UserError when the tensors are of another network or of a backbone that is not listed.
+    Raises UserError when the tensors are of another network or of a backbone that is not listed, and not `known` either.
     """
     if "fusion.scale_convs.0.0.weight" not in tensors or not any(name.startswith(BACKBONE) for name in tensors):
-        raise UserError("weights_not_hybridmednet", example=next(iter(tensors), "-"))
-    options: dict[str, Any] = {"backbone": backbone_of(tensors), "fusion_channels": len(tensors["fusion.scale_convs.0.0.weight"])}
+        raise OtherModel("weights_not_hybridmednet", example=next(iter(tensors), "-"))
+    backbone = str(known["backbone"]) if "backbone" in known else backbone_of(tensors)
+    options: dict[str, Any] = {"backbone": backbone, "fusion_channels": len(tensors["fusion.scale_convs.0.0.weight"])}
     lateral = tensors.get("feature_extractor.fpn.lateral_convs.0.weight")
     if lateral is not None:
         options["fpn_channels"] = len(lateral)
@@ -53,7 +56,7 @@ def infer_vim(tensors: Mapping[str, Tensor], name: str) -> dict[str, Any]:
     size = tensors["norm_f.weight"].numel() if "norm_f.weight" in tensors and "layers.0.mixer.A_b_log" in tensors else None
     if size != VIM[name] or "head.bias" not in tensors:
         known = next((each for each, dim in VIM.items() if dim == size), "-")
-        raise UserError("weights_not_vim", model=name, found=known, example=next(iter(tensors), "-"))
+        raise OtherModel("weights_not_vim", model=name, found=known, example=next(iter(tensors), "-"))
     return {"num_classes": len(tensors["head.bias"])}
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from engine.config import TrainConfig
 from engine.losses import classification
+from engine.models import tag_mode
 from engine.models.backbones import hub_file
 from engine.models.hybridmednet.attention import ClassicAttention, ModernAttention
 from engine.models.hybridmednet.classifier import HierarchicalClassifier, MultiLabelClassifier
@@ -54,7 +55,7 @@ class HybridMedNet(Classifier):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.config, self.mode = config, config.mode
+        self.config, self.mode = config, tag_mode(config.mode)
         self.feature_extractor = FeatureExtractor(config)
         channels = self.feature_extractor.channels
         self.attention: nn.Module = (

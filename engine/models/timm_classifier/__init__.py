@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from engine.models import ModelOption, ModelSpec
+from engine.models import TAG_MODES, ModelOption, ModelSpec, OtherModel, tag_mode
 from engine.types import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-MODES = ("multilabel", "multiclass")
 ANY_SIZE: tuple[dict[str, bool], ...] = ({"dynamic_img_size": True, "dynamic_img_pad": True}, {"strict_img_size": False}, {})
 COMPUTED = ("relative_position_index", "attn_mask", "num_batches_tracked")  # in some files of a network and not in others
 RECOGNISED = {  # a tensor that all models of a family have -> the common ones among them
@@ -32,21 +33,26 @@ RECOGNISED = {  # a tensor that all models of a family have -> the common ones a
 }
 
 
-def build(num_classes: int, backbone: str = "resnet18", dropout: float = 0.0, mode: str = "multilabel") -> nn.Module:
+def build(num_classes: int, backbone: str = "resnet18", dropout: float = 0.0, mode: str = "auto") -> nn.Module:
     """The timm model `backbone` with random weights and a new head. Raises UserError for an unknown name, naming the closest ones."""
     from engine.models.timm_classifier.network import adopt
 
     model, any_size = _create(backbone, num_classes, dropout)
-    return adopt(model, backbone, mode, fixed_size=not any_size and bool(model.pretrained_cfg.get("fixed_input_size")))
+    return adopt(model, backbone, tag_mode(mode), fixed_size=not any_size and bool(model.pretrained_cfg.get("fixed_input_size")))
 
 
-def infer(tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """`backbone` and `num_classes` of a bare timm checkpoint, for the common models.
+def infer(tensors: dict[str, Tensor], known: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """`backbone` and `num_classes` of a bare timm checkpoint, for the common models; of any other when its backbone is `known`.
 
     Raises UserError when no common model has these tensors, or when models that compute differently share them: the name has to be told.
     """
     shapes = {name: tuple(value.shape) for name, value in tensors.items() if not name.endswith(COMPUTED)}
+    if "backbone" in known:
+        classes = shapes.get(_layout(str(known["backbone"]))[1])
+        return {"backbone": str(known["backbone"]), **({"num_classes": classes[0]} if classes else {})}
     family = [name for marker, names in RECOGNISED.items() if marker in shapes for name in names]
+    if not family:
+        raise OtherModel("timm_backbone_unclear", found="-", example=next(iter(tensors), "-"))
     fitting = [name for name in family if _fits(name, shapes)]
     twins = [twin for name in fitting for twin in _twins(name) if _fits(twin, shapes)]
     if len(fitting) != 1 or twins:
@@ -54,8 +60,13 @@ def infer(tensors: dict[str, Tensor]) -> dict[str, Any]:
     return {"backbone": fitting[0], "num_classes": shapes[_layout(fitting[0])[1]][0]}
 
 
-def _create(backbone: str, num_classes: int, dropout: float) -> tuple[nn.Module, bool]:
-    """Random weights, and whether the model was told to take any image size."""
+def check(options: Mapping[str, Any]) -> None:
+    """Raises UserError for a backbone that timm does not know."""
+    known_backbone(str(options.get("backbone", "resnet18")))
+
+
+def known_backbone(backbone: str) -> None:
+    """Raises UserError for a name that timm does not know, naming the closest ones."""
     import timm
 
     name, _, tag = backbone.partition(".")
@@ -63,6 +74,13 @@ def _create(backbone: str, num_classes: int, dropout: float) -> tuple[nn.Module,
         raise UserError("timm_backbone_unknown", name=backbone, known=", ".join(closest(backbone)))
     if tag and backbone not in timm.list_models(f"{name}.*", pretrained=True):
         raise UserError("timm_backbone_unknown", name=backbone, known=", ".join([name, *timm.list_models(f"{name}.*", pretrained=True)[:4]]))
+
+
+def _create(backbone: str, num_classes: int, dropout: float) -> tuple[nn.Module, bool]:
+    """Random weights, and whether the model was told to take any image size."""
+    import timm
+
+    known_backbone(backbone)
     for extra in ANY_SIZE:
         try:
             return timm.create_model(backbone, pretrained=False, num_classes=num_classes, drop_rate=dropout, **extra), bool(extra)
@@ -109,11 +127,11 @@ def _layout(name: str) -> tuple[dict[str, tuple[int, ...]], str]:
 
 MODELS = (
     ModelSpec(
-        name="timm", task="classify", build=build, infer=infer, image_size=224, cpu_image_size=128, cpu_batch=16, parameters=11.2,
+        name="timm", task="classify", build=build, infer=infer, check=check, image_size=224, cpu_image_size=128, cpu_batch=16, parameters=11.2,
         licence="Apache-2.0",
         mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), learning_rate=1e-4, scratch_learning_rate=1e-3, clip=1.0, schedule="cosine",
         backbone_lr_ratio=1.0, weight_decay=0.01,
         options=(ModelOption("backbone", "resnet18"), ModelOption("dropout", 0.0, low=0.0, high=0.9),
-                 ModelOption("mode", "multilabel", choices=MODES)),
+                 ModelOption("mode", "auto", choices=TAG_MODES)),
     ),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from engine.models import ModelOption, ModelSpec
@@ -29,11 +31,18 @@ def build(num_classes: int, *, architecture: str = "unetplusplus", encoder: str 
     return Segmenter(num_classes, architecture, encoder, mode)
 
 
-def infer(tensors: dict[str, Tensor]) -> dict[str, Any]:
+def infer(tensors: dict[str, Tensor], known: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     """num_classes, architecture and encoder of a checkpoint, from the names and shapes of its tensors. Raises UserError when they fit none."""
     from engine.models.unet.recognise import recognise
 
-    return recognise(tensors)
+    return recognise(tensors, known)
+
+
+def check(options: Mapping[str, Any]) -> None:
+    """Raises UserError for an unknown architecture or encoder, and for two that do not go together."""
+    from engine.models.unet.recognise import check_pair
+
+    check_pair(str(options.get("architecture", "unetplusplus")), str(options.get("encoder", "resnet34")))
 
 
 MODELS = (
@@ -43,6 +52,6 @@ MODELS = (
         backbone_lr_ratio=1.0, weight_decay=1e-2, reference_batch=16, cpu_image_size=192,
         options=(ModelOption("architecture", "unetplusplus", tuple(ARCHITECTURES)), ModelOption("encoder", "resnet34"),
                  ModelOption("mode", "auto", MODES)),
-        infer=infer,
+        infer=infer, check=check,
     ),
 )

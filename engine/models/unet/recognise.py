@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from engine.models.unet.assembly import assemble
+from engine.models import OtherModel
+from engine.models.unet.assembly import assemble, known_architecture, known_encoder
 from engine.models.unet.network import rename
 from engine.types import UserError
 
@@ -49,14 +50,19 @@ class ShapesOnly(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def recognise(tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """{"num_classes", "architecture", "encoder"}. Raises UserError when no known pair has these names and shapes."""
+def recognise(tensors: dict[str, Tensor], known: Mapping[str, Any]) -> dict[str, Any]:
+    """{"num_classes", "architecture", "encoder"}; what is `known` of it is believed. Raises UserError when no known pair has these tensors."""
     given = {rename(name, set()): tuple(value.shape) for name, value in tensors.items() if not name.endswith("num_batches_tracked")}
-    architecture = next((name for name, sign in SIGNS.items() if any(key.startswith(sign) for key in given)), None)
+    sign = next((name for name, sign in SIGNS.items() if any(key.startswith(sign) for key in given)), None)
+    architecture = known_architecture(known["architecture"]) if "architecture" in known else sign
     biases = [shape[0] for name, shape in given.items() if name.startswith("segmentation_head.") and name.endswith(".bias")]
     encoder = {name: shape for name, shape in given.items() if name.startswith("encoder.")}
-    if architecture is None or not biases or not encoder:
-        raise UserError("unet_not_recognised", example=next(iter(tensors), "-"), found=architecture or "?")
+    if not biases or not encoder:
+        raise OtherModel("unet_not_recognised", example=next(iter(tensors), "-"), found=architecture or "?")
+    if architecture is None:
+        raise UserError("unet_not_recognised", example=next(iter(tensors)), found="?")
+    if "encoder" in known:
+        return {"num_classes": biases[-1], "architecture": architecture, "encoder": known_encoder(known["encoder"])}
     for name in _candidates(architecture, encoder):
         difference = _differences(_shapes(_without_memory(architecture, name, biases[-1])), given)
         if difference is not None and not difference:
@@ -64,6 +70,12 @@ def recognise(tensors: dict[str, Tensor]) -> dict[str, Any]:
         if difference is not None and _only_channels(difference):
             raise UserError("unet_channels", channels=difference[0][1][1], encoder=name)
     raise UserError("unet_not_recognised", example=next(iter(encoder)), found=architecture)
+
+
+@cache
+def check_pair(architecture: str, encoder: str) -> None:
+    """Raises UserError for names that are unknown or do not go together. The pair is built as shapes alone."""
+    _without_memory(known_architecture(architecture), known_encoder(encoder), 1)
 
 
 def _without_memory(architecture: str, encoder: str, channels: int) -> nn.Module:
