@@ -15,12 +15,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", metavar="OUT", type=Path, help=text("cli.help.sample_out"))
     parser.add_argument("--images", metavar="N", type=int, default=120, help=text("cli.help.sample_images"))
     parser.add_argument("--seed", metavar="S", type=int, default=0, help=text("cli.help.sample_seed"))
+    parser.add_argument("--objects", metavar="N", type=int, help=text("cli.help.sample_objects"))
 
 
 def run(arguments: argparse.Namespace) -> int:
     from engine.datasets.samples import generate
 
-    count = generate(arguments.kind, arguments.out, arguments.images, arguments.seed, _progress())
+    count = generate(arguments.kind, arguments.out, arguments.images, arguments.seed, _progress(), objects=arguments.objects)
     sys.stdout.write(text("cli.sample.done", images=count, out=arguments.out) + "\n")
     return 0
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import yaml
 
+from engine.datasets import sample_instruments as instruments
 from engine.datasets import sample_retina as retina
 from engine.datasets import sample_tissue as tissue
 from engine.datasets.aerial import scenes
-from engine.types import SPLITS, UserError
+from engine.datasets.formats import coco_writing
+from engine.types import SPLITS, Sample, UserError
 
 # Image k has the same split whatever the number of images; 20 in a row are 15 / 3 / 2, the first three are one of each.
 PATTERN = tuple({"v": "valid", "x": "test"}.get(letter, "train") for letter in "tvxtttvtttxttvtttttt")
@@ -22,22 +25,27 @@ QUALITY = 92
 EYES = 2  # pictures of a patient
 
 
-def generate(kind: str, out: Path, images: int = 120, seed: int = 0, progress: Callable[[int, int], None] | None = None) -> int:
+def generate(kind: str, out: Path, images: int = 120, seed: int = 0, progress: Callable[[int, int], None] | None = None, *,
+             objects: int | None = None) -> int:
     """Writes a data set of one of the KINDS into `out`, which is empty or absent; returns the number of images.
 
-    "detect": aerial scenes (YOLO); "semantic": stained tissue (masks); "classify": pictures of the retina (table of labels).
-    Image k depends on `seed` and k only. `progress` gets (images done, images wanted).
-    Raises UserError: sample_kind_missing, sample_count, output_not_empty.
+    "detect": aerial scenes (YOLO); "instance": trays of instruments (COCO); "semantic": stained tissue (masks); "classify": pictures of the
+    retina (table of labels).
+    Image k depends on `seed` and k only. `progress` gets (images done, images wanted). `objects`: so many instruments on every tray.
+    Raises UserError: sample_kind_missing, sample_count, sample_objects, output_not_empty.
     """
     if kind not in KINDS:
         raise UserError("sample_kind_missing", kind=kind, known=", ".join(KINDS))
     if images < 1:
         raise UserError("sample_count", value=images)
+    if objects is not None and (kind != "instance" or not 1 <= objects <= instruments.MOST):
+        raise UserError("sample_objects", value=objects, kind=kind, most=instruments.MOST)
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError("output_not_empty", path=out)
     done = (lambda k: progress(k + 1, images)) if progress is not None else (lambda k: None)
-    KINDS[kind](out, images, seed, done)
+    write = KINDS[kind] if objects is None else partial(_instance, objects=(objects, objects))
+    write(out, images, seed, done)
     return images
 
 
@@ -84,6 +92,28 @@ def _write_scene(scene: scenes.Scene, folder: Path, name: str) -> None:
     centres, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     lines = [f"{int(c)} {x:.6f} {y:.6f} {w:.6f} {h:.6f}\n" for c, (x, y), (w, h) in zip(scene.classes, centres, sizes, strict=True)]
     (folder / "labels" / f"{name}.txt").write_text("".join(lines), encoding="utf-8", newline="\n")
+
+
+# -- instance -------------------------------------------------------------------------------------------------------------------------
+
+
+def instrument_tray(k: int, seed: int, objects: tuple[int, int] = instruments.OBJECTS) -> instruments.Tray:
+    """The k-th tray with so many instruments, fewest and most."""
+    return instruments.generate(np.random.default_rng([seed % 2**64, 2, k]), _shuffled(seed, 1, k, len(instruments.KINDS)), objects)
+
+
+def _instance(out: Path, images: int, seed: int, done: Callable[[int], None], objects: tuple[int, int] = instruments.OBJECTS) -> None:
+    _folders(out, images, "")
+
+    def trays() -> Iterator[Sample]:
+        for k in range(images):
+            tray, path = instrument_tray(k, seed, objects), out / PATTERN[k % len(PATTERN)] / f"tray_{k:04d}.jpg"
+            _write_jpeg(path, tray.image)
+            yield Sample(path, tray.image.shape[1::-1], tray.labels, split=path.parent.name)
+            done(k)
+
+    for problem in coco_writing.write(instruments.CLASSES, trays(), out, "none"):
+        raise AssertionError(problem)
 
 
 # -- semantic -------------------------------------------------------------------------------------------------------------------------
@@ -144,4 +174,6 @@ def _classify(out: Path, images: int, seed: int, done: Callable[[int], None]) ->
     (out / "classes.txt").write_text("".join(f"{name}\n" for name in retina.CLASSES), encoding="utf-8", newline="\n")
 
 
-KINDS: dict[str, Callable[[Path, int, int, Callable[[int], None]], None]] = {"detect": _detect, "semantic": _semantic, "classify": _classify}
+KINDS: dict[str, Callable[[Path, int, int, Callable[[int], None]], None]] = {
+    "detect": _detect, "instance": _instance, "semantic": _semantic, "classify": _classify,
+}

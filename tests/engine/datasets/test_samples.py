@@ -167,11 +167,11 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
         samples.generate("detect", tmp_path / "file", 3)
 
 
-@pytest.mark.parametrize("kind", ["instance", "pony"])
+@pytest.mark.parametrize("kind", ["panoptic", "pony"])
 def test_a_kind_that_is_missing_is_said_so_before_anything_is_written(tmp_path, kind):
     with pytest.raises(UserError) as caught:
         samples.generate(kind, tmp_path / "out", 3)
-    assert caught.value.key == "sample_kind_missing" and caught.value.values == {"kind": kind, "known": "detect, semantic, classify"}
+    assert caught.value.key == "sample_kind_missing" and caught.value.values == {"kind": kind, "known": "detect, instance, semantic, classify"}
     assert not (tmp_path / "out").exists()
 
 
