@@ -50,4 +50,19 @@
     setCookie("lightbox_theme", chosen);
     window.history.replaceState(null, "", address({ __theme: chosen }));
   });
+
+  // Plots count steps and epochs: between two whole ones there is nothing to name.
+  let waiting = false;
+  const wholeTicks = () => {
+    waiting = false;
+    for (const tick of document.querySelectorAll('.lb-plot [aria-label^="X-axis"] .role-axis-label text')) {
+      tick.style.visibility = tick.textContent.includes(".") ? "hidden" : "";
+    }
+  };
+  new MutationObserver(() => {
+    if (!waiting && document.querySelector(".lb-plot svg.marks")) {
+      waiting = true;
+      window.requestAnimationFrame(wholeTicks);
+    }
+  }).observe(document.documentElement, { childList: true, characterData: true, subtree: true });
 })();

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import torch
 from torch import nn
+
+
+def twin(source: nn.Module) -> Any:
+    """A copy of a network. What some keep of their last forward (LeViT: attention biases by place) is copied without its graph."""
+    memo: dict[int, Any] = {}
+    for module in source.modules():
+        for value in vars(module).values():
+            kept = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else (value,)
+            memo |= {id(each): each.detach().clone() for each in kept if isinstance(each, torch.Tensor) and not each.is_leaf}
+    return copy.deepcopy(source, memo)
 
 
 class Ema:
@@ -16,7 +27,7 @@ class Ema:
     """
 
     def __init__(self, source: nn.Module, decay: float) -> None:
-        self.network = copy.deepcopy(source).eval().requires_grad_(False)
+        self.network = twin(source).eval().requires_grad_(False)
         self.updates = 0
         self.set_decay(decay)
 

@@ -17,9 +17,11 @@ from engine.datasets.collection import load, shown, with_valid
 from engine.machine import detect
 from engine.models import ModelSpec
 from engine.models.network import Network
-from engine.recipe import DataFacts
+from engine.recipe import FEW_OBJECTS, DataFacts
 from engine.tasks.task import Task
 from engine.types import Instances, Problem, Sample, UserError
+
+NOTHING = {"semantic": "no_training_areas", "classify": "no_training_tags"}  # what is said where no image shows anything to learn
 
 
 @dataclass
@@ -46,10 +48,10 @@ def open_data(config: TrainConfig, task: Task, scratch: Path) -> Data:
     if not train:
         raise UserError("no_training_images", path=config.data)
     if not collection.classes or not any(map(task.teaches, train)):
-        raise UserError("no_training_objects", path=config.data, images=len(train))
+        raise UserError(NOTHING.get(task.name, "no_training_objects"), path=config.data, images=len(train))
     fitted = task.fit(collection.classes, train + valid, config)
     if not any(map(task.teaches, fitted.samples[: len(train)])):  # what counted as something may be the background
-        raise UserError("no_training_objects", path=config.data, images=len(train))
+        raise UserError(NOTHING.get(task.name, "no_training_objects"), path=config.data, images=len(train))
     return Data(fitted.classes, fitted.samples[: len(train)], fitted.samples[len(train):], list(collection.problems), fitted.options, fitted.reasons)
 
 
@@ -71,8 +73,10 @@ def start_weights(network: Network, spec: ModelSpec, wanted: str) -> tuple[weigh
 
 
 def facts_of(data: Data) -> DataFacts:
-    most = max((len(each.labels) for each in data.train if isinstance(each.labels, Instances)), default=0)
-    return DataFacts(len(data.train), len(data.valid), len(data.classes), most)
+    objects = [each.labels for each in data.train if isinstance(each.labels, Instances)]
+    counts = np.bincount(np.concatenate([each.classes for each in objects]), minlength=len(data.classes)) if objects else np.zeros(0)
+    rare = tuple(name for name, count in zip(data.classes, counts, strict=False) if count < FEW_OBJECTS)
+    return DataFacts(len(data.train), len(data.valid), len(data.classes), max(map(len, objects), default=0), rare)
 
 
 def worker_count(config: TrainConfig, device: torch.device) -> int:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from engine.datasets.images import resize
+from engine.datasets.outlines import as_polygons
 from engine.overlay import Pen, draw, draw_mask, tag_chip
 from engine.types import UNCERTAIN, Instances, Labels, Polygons, SemanticMask, Tags
 
@@ -73,12 +74,16 @@ def enlarged(image: np.ndarray, labels: Labels, side: int) -> tuple[np.ndarray, 
 
 
 def scaled(labels: Labels, x: float, y: float) -> Labels:
-    """Labels of an image that was stretched by `x` and `y`; masks stay as they are, for they fit any size."""
+    """Labels of an image that was stretched by `x` and `y`; masks stay as they are, for they fit any size. Run lengths become outlines."""
     if not isinstance(labels, Instances):
         return labels
     factor = np.array([x, y])
     shapes = None
     if labels.shapes is not None:
-        shapes = tuple(Polygons(tuple(ring * factor for ring in shape.rings), tuple(hole * factor for hole in shape.holes))
-                       if isinstance(shape, Polygons) else shape for shape in labels.shapes)
+        shapes = tuple(None if shape is None else _stretched(as_polygons(shape, box), factor)
+                       for shape, box in zip(labels.shapes, labels.boxes.tolist(), strict=True))
     return replace(labels, boxes=labels.boxes * np.tile(factor, 2).astype(np.float32), shapes=shapes)
+
+
+def _stretched(shape: Polygons, factor: np.ndarray) -> Polygons:
+    return Polygons(tuple(ring * factor for ring in shape.rings), tuple(hole * factor for hole in shape.holes))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from engine import weights
+from engine.bare_weights import recognised
+from engine.config import TrainConfig
 from engine.datasets.images import open_image, resize
 from engine.machine import choose_device
-from engine.models import ModelSpec, create, models
+from engine.models import ModelSpec, create
 from engine.tasks.loading import normalised
 from engine.tasks.task import PLACEHOLDER, Slides, Task, tasks
 from engine.types import Labels, UserError
@@ -119,10 +122,12 @@ class Predictor:
                     yield file, (each.shape[1], each.shape[0]), next(found)
 
 
-def load(path: str | Path, model: str | None = None, *, classes: Sequence[str] | None = None, device: str = "auto") -> Predictor:
-    """A predictor from a run folder, a best.pt, or an official checkpoint with the name of its `model`.
+def load(path: str | Path, model: str | None = None, *, classes: Sequence[str] | None = None, device: str = "auto",
+         options: Mapping[str, Any] = MappingProxyType({}), image_size: int = 0) -> Predictor:
+    """A predictor from a run folder, a best.pt, or somebody's bare checkpoint.
 
-    `classes` are display names by id. Raises UserError for what can't be loaded.
+    What a bare checkpoint is follows from its tensors, unless its `model`, `options` of that (encoder, backbone, mode, ...) or the `image_size`
+    that it was trained at are told. `classes` are display names by id. Raises UserError for what can't be loaded.
     """
     file = Path(path)
     if file.is_dir():
@@ -136,22 +141,25 @@ def load(path: str | Path, model: str | None = None, *, classes: Sequence[str] |
     if isinstance(state, dict) and {"model", "model_name", "classes", "preprocess"} <= state.keys():
         if model not in (None, state["model_name"]):
             raise UserError("model_differs", path=str(path), stored=state["model_name"], model=model)
+        if options or image_size:
+            raise UserError("weights_say_themselves", path=str(path), given=", ".join([*options, *(["image_size"] if image_size else [])]))
         return _from_best(state, file, classes, target)
-    if model is None:
-        raise UserError("model_name_needed", path=str(path), known=", ".join(models.names()))
-    return _from_checkpoint(state, file, models.get(model), classes, target)
+    spec, found = recognised(state, file, model, options)
+    return _from_checkpoint(file, spec, found, classes, target, image_size)
 
 
-def _from_checkpoint(state: Any, file: Path, spec: ModelSpec, classes: Sequence[str] | None, device: torch.device) -> Predictor:
-    """A bare checkpoint of somebody else: what it was built with follows from its tensors."""
-    options = weights.options_of(state, spec, file)
+def _from_checkpoint(file: Path, spec: ModelSpec, options: dict[str, Any], classes: Sequence[str] | None, device: torch.device,
+                     image_size: int) -> Predictor:
+    """A bare checkpoint of somebody else, built with `options`."""
     count = options.pop("num_classes", 0) or len(classes or ())
     if not count:
         raise UserError("weights_no_classes", path=str(file), model=spec.name)
-    network = create(spec.name, count, **options)
+    network: Any = create(spec.name, count, **options)
     _fill(network, spec.name, file)
+    mean, std = network.normalisation() or (spec.mean, spec.std)
+    size = TrainConfig(image_size=image_size).image_size or spec.image_size
     return Predictor(network.to(device), name=spec.name, task=tasks.get(spec.task).bound({**options, "num_classes": count}),
-                     classes=_names(classes, (), count), preprocess=Preprocess.of(spec, spec.image_size), device=device)
+                     classes=_names(classes, (), count), preprocess=Preprocess(size, mean, std), device=device)
 
 
 def _from_best(state: dict[str, Any], file: Path, classes: Sequence[str] | None, device: torch.device) -> Predictor:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from engine.datasets.outlines import mask_of, rle_of_mask
 from engine.overlay import color_of
-from engine.types import NOTHING, Instances, Labels, SemanticMask, Tags
+from engine.types import NOTHING, RLE, Instances, Labels, Polygons, SemanticMask, Tags
 
 Row = tuple[str, tuple[int, int], Labels]
 Keep = Callable[[str, bytes], str]
@@ -26,7 +27,7 @@ def inline(name: str, png: bytes) -> str:
 
 def as_json(model: str, task: str, classes: Sequence[str], images: Iterable[Row], keep: Keep = inline,
             thresholds: Sequence[float] = (), *, single: bool = False) -> dict[str, Any]:
-    """The predictions.json of `predict`: boxes as [x, y, width, height] in pixels, masks as pictures, tags with their probabilities.
+    """The predictions.json of `predict`: boxes as [x, y, width, height] in pixels, masks as run lengths or pictures, tags with their probabilities.
 
     `keep(name, PNG)` puts a mask picture somewhere and tells what to write of it; `thresholds` are those of the tags.
     """
@@ -45,7 +46,7 @@ def entry(file: str, size: tuple[int, int], labels: Labels, classes: Sequence[st
     """
     whole = {"file": file, "width": size[0], "height": size[1], **({"spacing_mm": list(spacing)} if spacing else {})}
     if isinstance(labels, Instances):
-        return {**whole, "instances": _instances(labels, classes)}
+        return {**whole, "instances": _instances(labels, classes, size)}
     if isinstance(labels, Tags):
         return {**whole, "tags": _tags(labels, classes, thresholds, single)}
     return {**whole, **_mask(file, labels, classes, keep, spacing)}
@@ -60,14 +61,22 @@ def _mask(file: str, labels: SemanticMask, classes: Sequence[str], keep: Keep, s
     return {"mask": keep(file, mask_png(labels, classes)), "values": mask_values(labels, classes), "areas": areas}
 
 
-def _instances(labels: Instances, classes: Sequence[str]) -> list[dict[str, Any]]:
+def _instances(labels: Instances, classes: Sequence[str], size: tuple[int, int]) -> list[dict[str, Any]]:
     corners = labels.boxes.astype(float).round(2)
     scores = labels.scores if labels.scores is not None else np.ones(len(labels))
+    shapes = labels.shapes if labels.shapes is not None else (None,) * len(labels)
     return [
         {"class": classes[c], "class_id": int(c), "score": round(float(s), 4),
-         "box": [float(b[0]), float(b[1]), round(float(b[2] - b[0]), 2), round(float(b[3] - b[1]), 2)]}
-        for b, c, s in zip(corners, labels.classes, scores, strict=True)
+         "box": [float(b[0]), float(b[1]), round(float(b[2] - b[0]), 2), round(float(b[3] - b[1]), 2)],
+         **({} if shape is None else {"mask": _run_lengths(shape, size)})}
+        for b, c, s, shape in zip(corners, labels.classes, scores, shapes, strict=True)
     ]
+
+
+def _run_lengths(shape: Polygons | RLE, size: tuple[int, int]) -> dict[str, Any]:
+    """A mask as COCO writes it: {"size": [height, width], "counts": text}."""
+    mask = shape if isinstance(shape, RLE) else rle_of_mask(mask_of(shape, size))
+    return {"size": list(mask.size), "counts": mask.counts.decode("ascii")}
 
 
 def _tags(labels: Tags, classes: Sequence[str], thresholds: Sequence[float], single: bool) -> list[dict[str, Any]]:

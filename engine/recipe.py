@@ -10,6 +10,7 @@ from typing import Any
 from engine import messages
 from engine.config import MASKS_AND_TAGS, TrainConfig, stages_of
 from engine.models import ModelSpec
+from engine.types import Problem
 
 CPU_MINUTES = 10.0
 WARMUP_CEILING = 2000
@@ -17,17 +18,22 @@ EMA_CEILING = 0.9999
 MATCHER_CHANGE = 0.9
 SCRATCH_RATIO = 1.25
 PATIENCE = 20
+FEW_OBJECTS = 5
+MOST_NAMES = 20
+DETECTIONS = 100  # objects of an image that are told and counted, where there are outlines
+ROOM = 50  # counts that are suggested are multiples of it
 OPEN: dict[str, Any] = {"weight_decay": -1, "clip": -1, "patience": -1, "schedule": "auto"}  # where 0 is a value of its own
 
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What the recipe needs to know of a data set."""
+    """What the recipe needs to know of a data set: `most_objects` of a training image, `rare` classes with fewer than FEW_OBJECTS objects there."""
 
     train_images: int
     valid_images: int
     classes: int
     most_objects: int = 0
+    rare: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ def suggest(config: TrainConfig, spec: ModelSpec, data: DataFacts, machine: Mach
     on_cpu = machine.device == "cpu"
     stages = stages_of(config.stages)
     if stages:
+        config = config.replace(image_size=0)  # the stages say it, whatever stands beside them
         settle("image_size", stages[-1].image_size, "image_size_stages", stages=config.stages)
         settle("epochs", sum(stage.epochs for stage in stages), "epochs_stages", stages=config.stages)
     small = on_cpu and spec.image_size > spec.cpu_image_size
@@ -104,14 +111,50 @@ def schedule_facts(config: TrainConfig, total_steps: int, epochs: int) -> tuple[
     warmup = warmup_steps(config, total_steps)
     flat = (Derived("flat_until", max(1, round(epochs * config.flat)), "flat_until", {"percent": round(100 * config.flat)}),)
     matcher = (Derived("matcher_change", max(1, math.ceil(epochs * MATCHER_CHANGE)), "matcher_change", {"percent": round(100 * MATCHER_CHANGE)}),)
+    steps = {"per_epoch": max(1, total_steps // max(1, epochs)), "batch": config.batch * config.accumulate, "epochs": epochs}
     return (
-        Derived("total_steps", total_steps, "total_steps", {"epochs": epochs}),
+        Derived("total_steps", total_steps, "total_steps", steps),
+        *_fall(config, total_steps, epochs),
         Derived("warmup_steps", warmup, "warmup_steps", {"percent": round(100 * config.warmup), "ceiling": WARMUP_CEILING}),
         *(flat if config.schedule in ("auto", "flat_cosine") else ()),
         Derived("plain_from", plain_from(config, epochs), "plain_from", {"percent": round(100 * config.plain_tail)}),
         *(matcher if config.task == "detect" else ()),
         Derived("ema", round(ema_decay(config, total_steps), 5), "ema_steps", {"steps": total_steps}),
     )
+
+
+def _fall(config: TrainConfig, total_steps: int, epochs: int) -> tuple[Derived, ...]:
+    """Where the rate falls, told beside the two drops that others write down as STEPS."""
+    if config.task != "instance" or config.schedule not in ("auto", "flat_cosine", "cosine"):
+        return ()
+    warm, tail = warmup_steps(config, total_steps), round(total_steps * (plain_from(config, epochs) - 1) / max(1, epochs))
+    begin, end = (warm, total_steps) if config.schedule == "cosine" else (max(warm, round(total_steps * config.flat)), tail)
+    drops = {"first": round(0.8 * total_steps), "second": round(0.9 * total_steps), "final": config.final_lr}
+    return (Derived("rate_falls", f"{min(begin, end)}-{end}", "rate_falls", drops),)
+
+
+def notes(config: TrainConfig, spec: ModelSpec, data: DataFacts) -> list[Problem]:
+    """What the images ask of the model beyond what it is set to: crowded images, rare classes. Each names the setting that helps."""
+    options = {**{each.name: each.default for each in spec.options}, **config.options}
+    most, found = data.most_objects, []
+    if spec.task in ("detect", "instance"):
+        queries, denoising = int(options.get("queries", spec.capacity)), int(options.get("denoising_queries", 0))
+        if most > queries:
+            wanted = _rounded_up(1.5 * most)
+            found.append(Problem("dense_queries" if "queries" in options else "dense_capacity", "warning", ".",
+                                 {"most": most, "queries": queries, "wanted": wanted, "first": max(int(options.get("first_selected", 0)), wanted)}))
+        if 0 < denoising < most:
+            found.append(Problem("dense_denoising", "note", ".", {"most": most, "denoising": denoising, "wanted": _rounded_up(2 * most)}))
+    if spec.task == "instance" and most > DETECTIONS:
+        found.append(Problem("dense_detections", "note", ".", {"most": most, "limit": DETECTIONS, "wanted": _rounded_up(most)}))
+    if spec.task == "instance" and data.rare:
+        names = ", ".join(data.rare[:MOST_NAMES]) + (" …" if len(data.rare) > MOST_NAMES else "")
+        found.append(Problem("rare_classes", "warning", ".", {"count": len(data.rare), "wanted": FEW_OBJECTS, "names": names}))
+    return found
+
+
+def _rounded_up(value: float) -> int:
+    return math.ceil(value / ROOM) * ROOM
 
 
 def warmup_steps(config: TrainConfig, total_steps: int) -> int:

@@ -20,7 +20,7 @@ from engine.types import SPLITS, UserError
 from engine.workspace import Workspace
 from ui.i18n import language_of, t
 from ui.pages.predict.downloads import as_json
-from ui.pages.predict.models import file_of, predictors
+from ui.pages.predict.models import Told, file_of, predictors
 from ui.pages.predict.pictures import heat
 from ui.pages.predict.result import CLASSIFY, Filter, find_objects
 from ui.pages.tools import convert_to_zip
@@ -180,7 +180,8 @@ class Endpoints:
                 raise UserError("split_missing", split=split, known=", ".join(collection.counts()))
             return evaluate(predictor, samples, split=split)
 
-    def predict(self, request: gr.Request, model: str, image: gr.FileData, threshold: float | None = None, explain: str = "") -> dict[str, Any]:
+    def predict(self, request: gr.Request, model: str, image: gr.FileData, threshold: float | None = None, explain: str = "", architecture: str = "",
+                options: dict[str, Any] | None = None) -> dict[str, Any]:
         """Find objects, areas or classes in an image, as the model was trained for.
 
         The entry of the image holds "instances" with boxes [x, y, width, height] in pixels; or "mask", a PNG as a data URL whose "values" say
@@ -193,11 +194,15 @@ class Endpoints:
             threshold: lowest score or probability that counts, 0 to 1; by default 0.45 for objects, and for areas and classes what
                 validation found best.
             explain: name of a class of a classification model; a heat map of where the model sees it comes under "heat", a JPEG as a data URL.
+            architecture: name of the model, for a bare weights file whose tensors do not tell it, for instance "timm".
+            options: what else such a file does not tell, for instance {"backbone": "mobilenetv3_small_100", "mode": "multiclass"}.
         """
         if threshold is not None and not 0 <= float(threshold) <= 1:
             raise UserError("option_bounds", name="threshold", value=threshold, low=0, high=1)
-        path, weights = uploaded(image), file_of(self.workspace, model)
-        predictor = predictors(weights)
+        if options is not None and not isinstance(options, dict):
+            raise UserError("config_not_object", found=type(options).__name__)
+        path, weights, told = uploaded(image), file_of(self.workspace, model), Told.of(architecture, options or {})
+        predictor = predictors(weights, told)
         result = find_objects(predictor, [path], lambda done, total: None)
         for _, error in result.failures:
             raise error
@@ -205,7 +210,7 @@ class Endpoints:
         chosen = Filter(cut if threshold is None else float(threshold), own=threshold is None)
         answer = as_json(result, chosen)
         if explain:
-            result.source = (weights, None)
+            result.source = (weights, told)
             answer["images"][0]["heat"] = heat(result, path, explain)
         return answer
 

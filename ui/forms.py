@@ -13,20 +13,14 @@ from engine import messages
 from engine.config import TrainConfig, option_types
 from engine.models import ModelSpec, checked_options, models
 from engine.models.hybridmednet.config import LISTED
-from engine.settings import config_of
+from engine.settings import ONLY, config_of
 from engine.types import UserError
 from ui.i18n import label, t
 
 HIDDEN = ("data", "model", "task", "options", "epochs_plan")
-ZERO_IS_A_VALUE = ("seed", "label_smoothing")
-AUTO = "auto"
-DERIVED = ("mode",)  # model options that follow from the labels unless somebody decides
-ONLY: dict[tuple[str, str], tuple[str, ...]] = {  # the choices that a task has
-    ("loss", "semantic"): ("auto", "dice_bce", "focal", "tversky", "focal_tversky", "lovasz", "jaccard", "cross_entropy"),
-    ("loss", "classify"): ("auto", "bce", "asymmetric", "focal", "cross_entropy"),
-    ("augment", "detect"): ("none", "flip", "standard"),
-    ("schedule", "detect"): ("auto", "flat_cosine", "cosine"),
-}
+ZERO_IS_A_VALUE = ("seed", "label_smoothing", "copy_paste")
+RATIOS = ("exponent",)  # numbers that may be written as a fraction
+SHORT = 4  # digits of a fraction's value
 DEPENDS: dict[str, tuple[str, tuple[Any, ...]]] = {  # options that are read only when another one has one of these values
     "fp_weight": ("loss", ("tversky", "focal_tversky")), "fn_weight": ("loss", ("tversky", "focal_tversky")),
     "exponent": ("loss", ("focal_tversky",)), "focal_gamma": ("loss", ("focal",)),
@@ -73,14 +67,17 @@ class Field:
 
     def shown(self, value: Any) -> Any:
         """What the form part shows for `value`: nothing when it is left to be derived."""
+        if self.name in RATIOS:
+            return f"{value:.{SHORT}g}" if value == self.default else str(value)
         if self.open is None:
             return value
         return "" if value == self.open else figure(value)
 
     def meant(self, value: Any) -> Any:
-        """What a form part's value means: an empty one is the default."""
+        """What a form part's value means: an empty one is the default, and so is a shortened default that nobody has touched."""
         value = value.strip() if isinstance(value, str) else value
-        return self.default if value is None or value == "" else value
+        untouched = self.name in RATIOS and str(value) == self.shown(self.default)
+        return self.default if value is None or value == "" or untouched else value
 
     def choices_for(self, task: str) -> tuple[str, ...]:
         only = ONLY.get((self.name, task), self.choices)
@@ -98,14 +95,9 @@ def fields() -> list[Field]:
 
 
 def model_fields(spec: ModelSpec) -> list[Field]:
-    """The options of a model. What follows from the labels can be left to them."""
-    found = []
-    for each in spec.options:
-        derived = each.name in DERIVED
-        choices = (AUTO, *(choice for choice in each.choices if choice != AUTO)) if derived else each.choices
-        found.append(Field(each.name, type(each.default), AUTO if derived else each.default, each.low, each.high, choices, model=spec.name,
-                           suggestions=SUGGESTED.get((spec.name, each.name), ())))
-    return found
+    """The options of a model."""
+    return [Field(each.name, type(each.default), each.default, each.low, each.high, each.choices, model=spec.name,
+                  suggestions=SUGGESTED.get((spec.name, each.name), ())) for each in spec.options]
 
 
 def plain_fields() -> list[Field]:
@@ -135,7 +127,8 @@ def matters(field: Field, spec: ModelSpec, values: Mapping[str, Any]) -> bool:
 def component(field: Field, **changes: Any) -> gr.components.Component:
     """The form part of one option: a list for choices, a box to tick for yes or no, a number otherwise.
 
-    A number that may be left open is a text box: gr.Number shows an empty value as 0, which is a number that means something.
+    A number that may be left open is a text box: gr.Number shows an empty value as 0, which is a number that means something. So is one that
+    may be written as a fraction.
     """
     common: dict[str, Any] = {"label": label(f"option.{field.name}"), "info": label(f"option.{field.name}.help"), "interactive": True,
                               "elem_id": f"lb-option-{field.key.replace('.', '-')}", "value": field.shown(field.default), **changes}
@@ -145,7 +138,7 @@ def component(field: Field, **changes: Any) -> gr.components.Component:
         return gr.Dropdown(choices=[(choice_label(each), each) for each in field.choices], **common)
     if field.suggestions:
         return gr.Dropdown(choices=list(field.suggestions), allow_custom_value=True, **common)
-    if field.kind is str or field.open is not None:
+    if field.kind is str or field.open is not None or field.name in RATIOS:
         return gr.Textbox(max_lines=1, placeholder=label("train.suggested") if field.open is not None else None, **common)
     return gr.Number(precision=0 if field.kind is int else None, **common)
 
@@ -157,9 +150,13 @@ def choice_label(choice: str, task: str = "") -> Any:
 
 
 def choices_update(field: Field, task: str, value: Any) -> dict[str, Any]:
-    """The list's choices and its value as the task has them."""
+    """The list's choices as the task has them, and its default where the task has no such value.
+
+    A value that may stay is not sent back: the form may have changed meanwhile.
+    """
     found = field.choices_for(task)
-    return {"choices": [(choice_label(each, task), each) for each in found], "value": value if value in found else field.default}
+    choices = {"choices": [(choice_label(each, task), each) for each in found]}
+    return choices if value in found else {**choices, "value": field.default}
 
 
 def to_config(values: Mapping[str, Any], **given: Any) -> TrainConfig:
@@ -202,9 +199,7 @@ def restored(draft: Any) -> dict[str, Any]:
     for spec in models.entries().values():
         for each in model_fields(spec):
             value = draft.get(each.key) if isinstance(draft, dict) else None
-            if value == AUTO and AUTO in each.choices:
-                kept[each.key] = AUTO
-            elif value is not None:
+            if value is not None:
                 try:
                     kept.update({each.key: checked_options(spec, {each.name: value})[each.name]})
                 except (UserError, TypeError):

@@ -11,6 +11,7 @@ import pandas as pd
 from engine import schedule
 from engine.config import TrainConfig
 from engine.metrics import names as metric_names
+from engine.metrics.names import loss_family as family
 from engine.recipe import plain_from, warmup_steps
 from ui.html import Html, join, tag
 from ui.i18n import label, t
@@ -18,18 +19,9 @@ from ui.i18n import label, t
 Row = Mapping[str, Any]
 Points = list[tuple[float, float]]
 LIMIT = 300
-FAMILIES = {"mal": "class", "vfl": "class", "focal": "class", "ce": "class", "bbox": "bbox", "giou": "giou", "fgl": "local", "ddf": "local"}
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#C0689B", "#A87400", "#7A8691", "#3E8FCB", "#8E6BBF")
-LOSS_COLOURS = {"total": "#7A8691", "class": "#D55E00", "bbox": "#0072B2", "giou": "#C0689B", "local": "#009E73"}
+LOSS_COLOURS = {"total": "#7A8691", "class": "#D55E00", "bbox": "#0072B2", "giou": "#C0689B", "local": "#009E73", "mask": "#009E73", "dice": "#8E6BBF"}
 PICTURE_STEPS = 240
-
-
-def family(part: str) -> str:
-    """The family of a loss term: "loss_mal_aux_1" -> "class"; an unknown one is its own."""
-    if part.endswith("_tversky"):
-        return "tversky"
-    stem = part.removeprefix("loss_").split("_")[0]
-    return FAMILIES.get(stem, stem)
 
 
 def slim(row: Row) -> dict[str, Any]:
@@ -92,9 +84,18 @@ UNKNOWN: Drawn = ("?",)
 
 def loss_update(rows: Sequence[Row], language: str, drawn: Drawn) -> tuple[gr.LinePlot, Drawn]:
     """The loss plot's next value, see `update`."""
-    series = {_name(f"loss.{name}", name, language): (points, LOSS_COLOURS.get(name, PALETTE[-1])) for name, points in loss_series(rows).items()}
-    points, colours = {name: each for name, (each, _) in series.items()}, {name: colour for name, (_, colour) in series.items()}
-    return update(points, colours, "step", drawn, mean=True)
+    found = loss_series(rows)
+    called = {name: _name(f"loss.{name}", name, language) for name in found}
+    colours = {called[name]: colour for name, colour in loss_colours(list(found)).items()}
+    return update({called[name]: points for name, points in found.items()}, colours, "step", drawn, mean=True)
+
+
+def loss_colours(families: Sequence[str]) -> dict[str, str]:
+    """A colour for each family: its own where it has one, else one that no other has."""
+    known = {name: LOSS_COLOURS[name] for name in families if name in LOSS_COLOURS}
+    free = [colour for colour in PALETTE if colour not in known.values()] or list(PALETTE)
+    others = [name for name in families if name not in known]
+    return {**known, **{name: free[i % len(free)] for i, name in enumerate(others)}}
 
 
 def metric_update(rows: Sequence[Row], task: str, language: str, drawn: Drawn, epochs: int = 0) -> tuple[gr.LinePlot, Drawn]:
@@ -155,6 +156,7 @@ def line_plot(name: str, x: str, *, legend: bool = True, y_lim: list[float | Non
     return gr.LinePlot(
         None, x=x, y="value", color="series" if legend else None, x_title=" ", y_title=" ", color_title=" ", y_lim=y_lim, height=320,
         label=label(f"plot.{name}"), elem_id=f"lb-plot-{name}", elem_classes="lb-plot", buttons=["fullscreen"], tooltip="all",
+        x_axis_format=",~f",
     )
 
 

@@ -10,19 +10,21 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from engine import messages
-from engine.commands.predict import check_numbers
+from engine.commands.predict import add_bare, check_numbers
 from engine.datasets.collection import load
 from engine.datasets.faults import writing
+from engine.settings import pairs
 from engine.types import UserError
 
-PER_CLASS = {"detect": ("AP", "AP50"), "semantic": ("dice", "iou", "dice_global", "iou_global"), "classify": ("auroc", "average_precision", "f1")}
+PER_CLASS = {"detect": ("AP", "AP50"), "instance": ("mask_AP", "mask_AP50", "AP", "AP50"), "semantic": ("dice", "iou", "dice_global", "iou_global"),
+             "classify": ("auroc", "average_precision", "f1")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="MODEL", help=messages.text("cli.help.trained"))
     parser.add_argument("--data", required=True, help=messages.text("cli.help.data"))
     parser.add_argument("--split", default="valid", help=messages.text("cli.help.split"))
-    parser.add_argument("--model", help=messages.text("cli.help.official"))
+    add_bare(parser)
     parser.add_argument("--json", metavar="FILE", help=messages.text("cli.help.json_file"))
     parser.add_argument("--threshold", type=float, default=0.0, help=messages.text("cli.help.threshold_evaluate"))
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help=messages.text("option.device.help"))
@@ -34,7 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     from engine.predict import load as load_model
 
     check_numbers(arguments)
-    predictor = load_model(arguments.target, arguments.model, device=arguments.device)
+    predictor = load_model(arguments.target, arguments.model, device=arguments.device, options=pairs(arguments.set),
+                           image_size=arguments.image_size)
     with TemporaryDirectory(prefix="lightbox-") as scratch:
         collection = load(Path(arguments.data), Path(scratch))
         samples = collection.split("valid" if arguments.split == "val" else arguments.split)

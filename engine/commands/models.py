@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(rows, ensure_ascii=False, indent=1))
         return 0
-    print(f"{'name':<16}{'task':<10}{'parameters':>12}{'image size':>12}  licence")
+    print(f"{'name':<18}{'task':<10}{'parameters':>12}{'image size':>12}  licence")
     for row in rows:
-        print(f"{row['name']:<16}{row['task']:<10}{row['parameters'] / 1e6:>10.2f} M{row['image_size']:>12}  {row['licence']}")
+        print(f"{row['name']:<18}{row['task']:<10}{row['parameters'] / 1e6:>10.2f} M{row['image_size']:>12}  {row['licence']}")
     return 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from engine import messages
 from engine.datasets.faults import writing
 from engine.datasets.images import is_image, open_image, save_image
+from engine.settings import pairs
 from engine.types import Instances, Labels, SemanticMask, UserError
 from engine.workspace import slug
 
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="MODEL", help=messages.text("cli.help.trained"))
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help=messages.text("cli.help.inputs"))
     parser.add_argument("--out", required=True, metavar="DIR", help=messages.text("cli.help.out"))
-    parser.add_argument("--model", help=messages.text("cli.help.official"))
+    add_bare(parser)
     parser.add_argument("--threshold", type=float, default=None, help=messages.text("cli.help.threshold"))
     parser.add_argument("--classes", help=messages.text("cli.help.classes"))
     parser.add_argument("--only", help=messages.text("cli.help.only"))
@@ -35,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=4, help=messages.text("cli.help.batch"))
 
 
+def add_bare(parser: argparse.ArgumentParser) -> None:
+    """What a bare weights file may leave open."""
+    parser.add_argument("--model", help=messages.text("cli.help.official"))
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=messages.text("cli.help.set_bare"))
+    parser.add_argument("--image-size", type=int, default=0, help=messages.text("cli.help.image_size_bare"))
+
+
 def run(arguments: argparse.Namespace) -> int:
     from engine.predict import load
     from engine.predictions import document
@@ -42,7 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_numbers(arguments)
     files = found_images(arguments.inputs)
     names = _names(arguments.classes) if arguments.classes else None
-    predictor = load(arguments.target, arguments.model, classes=names, device=arguments.device)
+    predictor = load(arguments.target, arguments.model, classes=names, device=arguments.device, options=pairs(arguments.set),
+                     image_size=arguments.image_size)
     predictor.tta, predictor.tiled = arguments.tta, arguments.tiled or predictor.tiled
     if arguments.explain and predictor.task.name != "classify":
         raise UserError("explain_task", model=predictor.name, task=predictor.task.name)

@@ -11,7 +11,7 @@ from typing import Any
 from engine import messages, runs
 from engine.config import TrainConfig
 from engine.runs import Run
-from engine.settings import config_of
+from engine.settings import config_of, pairs
 from engine.types import UserError
 from engine.worker import explain, work
 
@@ -50,11 +50,7 @@ def _new(arguments: argparse.Namespace) -> tuple[Path, TrainConfig]:
     if not arguments.data or not arguments.run_folder:
         raise UserError("train_arguments")
     values: dict[str, Any] = {name: getattr(arguments, name) for name in PLAIN if getattr(arguments, name) is not None}
-    for pair in arguments.set:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise UserError("set_without_value", given=pair)
-        values[name.strip()] = value.strip()
+    values |= pairs(arguments.set)
     if not Path(arguments.data).exists():
         raise UserError("path_missing", path=arguments.data)
     given = {"data": str(Path(arguments.data).resolve()), "model": arguments.model or TrainConfig.model, **values}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from engine.datasets import similar, source, splits, splits_guess
+from engine.datasets.packed import ids, pack
 from engine.datasets.splits import check_fractions
 from engine.types import SPLITS, UNCERTAIN, Instances, Labels, Problem, Reading, Sample, SemanticMask, Tags, UserError
 
@@ -61,7 +62,7 @@ def present(mask: SemanticMask, count: int) -> np.ndarray:
     if mask.layers is not None:
         found = np.array([layer.any() for layer in mask.layers], bool)
         return np.pad(found[:count], (0, max(0, count - len(found))))
-    return np.bincount(mask.classes.ravel(), minlength=count)[:count] > 0 if mask.classes is not None else np.zeros(count, bool)
+    return np.isin(np.arange(count), ids(mask))
 
 
 def collect(reading: Reading, format_name: str = "", problems: Iterable[Problem] = ()) -> Collection:
@@ -69,7 +70,7 @@ def collect(reading: Reading, format_name: str = "", problems: Iterable[Problem]
     collection = Collection(reading.classes, problems=list(problems), format=format_name, task=reading.task)
     for item in reading.items:
         if isinstance(item, Sample):
-            collection.samples.append(item)
+            collection.samples.append(item.with_labels(pack(item.labels)) if isinstance(item.labels, SemanticMask) else item)
         else:
             collection.problems.append(item)
     return collection

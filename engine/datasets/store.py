@@ -248,8 +248,9 @@ class Dataset(StoreFile):
 
     # ---- inside
 
-    def _rows(self, connection: sqlite3.Connection, ids: list[int], *, brief: bool = False) -> Iterator[Row]:
-        """These images in any order; what is not there is left out."""
+    def _rows(self, connection: sqlite3.Connection, ids: list[int], *, brief: bool = False, packed: bool = False) -> Iterator[Row]:
+        """These images in any order; what is not there is left out. `packed`: masks stay compressed until somebody looks."""
+        read = rows.packed_labels_of if packed else rows.labels_of
         classes, epoch = Classes.load(connection), epoch_of(connection)
         for start in range(0, len(ids), BATCH):
             chosen = ids[start:start + BATCH]
@@ -260,14 +261,14 @@ class Dataset(StoreFile):
                 problems.setdefault(number, []).append(code)
             found = connection.execute(f"SELECT {COLUMNS} FROM images WHERE id IN ({marks}) ORDER BY id", chosen)
             for number, name, split, width, height, file, state, revision, objects, group, kind, extra in found:
-                labels = rows.labels_of(kind, extra, shapes.get(number, ()), classes) if not brief else rows.kind_of(kind, extra, classes)
+                labels = read(kind, extra, shapes.get(number, ()), classes) if not brief else rows.kind_of(kind, extra, classes)
                 yield Row(number, name, split, (width, height), labels, self.image_path(file), state, revision + epoch, objects, group,
                           tuple(problems.get(number, ())))
 
     def _samples(self, split: str | None) -> Iterator[Sample]:
         with self.connection() as connection:
             ids = store_query.ids_of_page(connection, Classes.load(connection), "id", -1, 0, store_query.Filters(split=split))
-            for row in self._rows(connection, ids):
+            for row in self._rows(connection, ids, packed=True):
                 yield Sample(row.path, row.size, row.labels, row.split, row.group, row.name)
 
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from engine.datasets.outlines import mask_of, rle_of_mask
+from engine.datasets.packed import PackedClasses, pack
 from engine.datasets.store_classes import GONE, Classes
 from engine.types import RLE, UNCERTAIN, Instances, Labels, Polygons, SemanticMask, Shape, Tags
 
@@ -102,10 +103,16 @@ def labels_of(kind: str | None, extra: bytes | None, rows: Sequence[ShapeRow], c
         return Tags(_tags_of(json.loads(extra or b"[]"), classes))
     if kind == "layers":
         return SemanticMask(layers=_layers_of(json.loads(zlib.decompress(extra or b"")), classes))
-    picture = cv2.imdecode(np.frombuffer(extra or b"", np.uint8), cv2.IMREAD_UNCHANGED)
-    if picture is None:
-        raise ValueError("a stored mask is damaged")
-    return SemanticMask(classes=picture.astype(np.uint16) if classes.same else classes.pixel_ids[picture])
+    return SemanticMask(classes=_packed(extra, classes).unpacked())
+
+
+def packed_labels_of(kind: str | None, extra: bytes | None, rows: Sequence[ShapeRow], classes: Classes) -> Labels | None:
+    """`labels_of`, masks still compressed: a whole data set of them fits into memory."""
+    return _packed(extra, classes) if kind == "mask" else pack(labels_of(kind, extra, rows, classes))
+
+
+def _packed(extra: bytes | None, classes: Classes) -> PackedClasses:
+    return PackedClasses(extra or b"", None if classes.same else classes.pixel_ids)
 
 
 PIXELS = ("layers", "mask")

@@ -17,11 +17,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def submit(run: Run) -> int:
-    """Start `run` now or leave it queued; the number of runs before it (0 = started)."""
+    """Start `run` now or leave it queued; the number of runs before it (0 = started, or about to be by somebody else who asked)."""
     advance(run.folder.parent)
-    waiting = queued(run.folder.parent)
-    ids = [each.id for each in waiting]
-    return ids.index(run.id) + 1 if run.id in ids else 0
+    ids = [each.id for each in queued(run.folder.parent)]
+    return ids.index(run.id) + len(active(run.folder.parent)) if run.id in ids else 0
 
 
 def queued(runs_folder: Path) -> list[Run]:

@@ -6,13 +6,17 @@ import contextlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from engine.metrics.mask_ap import BoundaryEval, boundary_of, coded, run_lengths
 from engine.types import Instances
+
+Kind = Literal["boxes", "masks", "boundary"]
 
 NAMES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large")
 DETECTIONS_PER_IMAGE = 100
@@ -29,11 +33,19 @@ class DetectionScore:
 
 
 def score_boxes(truth: Sequence[Instances], found: Sequence[Instances], sizes: Sequence[tuple[int, int]], classes: Sequence[str]) -> DetectionScore:
-    """COCO box metrics of predictions against truth, image by image. `sizes` are (width, height).
+    """COCO box metrics of predictions against truth, image by image."""
+    return score(truth, found, sizes, classes)
 
-    Crowd objects are ignored as in COCO. At most 100 detections an image and class count.
+
+def score(truth: Sequence[Instances], found: Sequence[Instances], sizes: Sequence[tuple[int, int]], classes: Sequence[str],
+          kind: Kind = "boxes") -> DetectionScore:
+    """COCO metrics of predictions against truth, image by image. `sizes` are (width, height).
+
+    Overlap is that of boxes, of masks, or of masks and their boundaries, whichever is less ("boundary"). Crowd objects are ignored as in
+    COCO. At most 100 detections an image and class count. Sizes of objects are those of their boxes, or of their masks.
     """
-    annotations = [each for image, labels in enumerate(truth) for each in _annotations(labels, image + 1)]
+    rows = list(zip(truth, found, sizes, strict=True))
+    annotations = [each for image, (labels, _, size) in enumerate(rows) for each in _annotations(labels, image + 1, size, kind)]
     for number, each in enumerate(annotations):
         each["id"] = number + 1
     reference = COCO()
@@ -42,12 +54,13 @@ def score_boxes(truth: Sequence[Instances], found: Sequence[Instances], sizes: S
         "categories": [{"id": i, "name": name} for i, name in enumerate(classes)], "annotations": annotations,
     }
     counts = np.bincount(np.concatenate([t.classes for t in truth]) if truth else np.zeros(0, np.int64), minlength=len(classes))
-    detections = [each for image, labels in enumerate(found) for each in _annotations(labels, image + 1)]
+    detections = [each for image, (_, labels, size) in enumerate(rows) for each in _annotations(labels, image + 1, size, kind)]
     if not annotations or not detections:
         return _nothing_found(annotations, counts, classes)
     with contextlib.redirect_stdout(io.StringIO()):
         reference.createIndex()
-        evaluation = COCOeval(reference, reference.loadRes(detections), "bbox")
+        measure = BoundaryEval if kind == "boundary" else COCOeval
+        evaluation = measure(reference, reference.loadRes(detections), "bbox" if kind == "boxes" else "segm")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -73,20 +86,30 @@ def _nothing_found(annotations: Sequence[dict[str, Any]], counts: np.ndarray, cl
     return DetectionScore(zero, per_class, None)
 
 
-def _annotations(labels: Instances, image: int) -> list[dict[str, Any]]:
+def _annotations(labels: Instances, image: int, size: tuple[int, int], kind: Kind) -> list[dict[str, Any]]:
     """COCO annotation or result entries; pycocotools wants corner, width, height in float64."""
-    corners = labels.boxes.astype(np.float64)
-    extents = np.maximum(corners[:, 2:] - corners[:, :2], 0)
+    extents = _extents(labels) if kind == "boxes" else _masks(labels, size, edges=kind == "boundary")
     entries = []
-    for i in range(len(labels)):
-        box = [float(corners[i, 0]), float(corners[i, 1]), float(extents[i, 0]), float(extents[i, 1])]
-        entry: dict[str, Any] = {"image_id": image, "category_id": int(labels.classes[i]), "bbox": box}
+    for i, extent in enumerate(extents):
+        entry: dict[str, Any] = {"image_id": image, "category_id": int(labels.classes[i]), **extent}
         if labels.scores is None:
-            entry |= {"area": box[2] * box[3], "iscrowd": int(labels.crowd is not None and labels.crowd[i])}
+            entry["iscrowd"] = int(labels.crowd is not None and labels.crowd[i])
         else:
             entry["score"] = float(labels.scores[i])
         entries.append(entry)
     return entries
+
+
+def _extents(labels: Instances) -> list[dict[str, Any]]:
+    corners = labels.boxes.astype(np.float64)
+    sides = np.maximum(corners[:, 2:] - corners[:, :2], 0)
+    return [{"bbox": [*corner[:2].tolist(), *side.tolist()], "area": float(side[0] * side[1])} for corner, side in zip(corners, sides, strict=True)]
+
+
+def _masks(labels: Instances, size: tuple[int, int], *, edges: bool) -> list[dict[str, Any]]:
+    shapes = run_lengths(labels, size)
+    return [{"segmentation": coded(shape), "area": float(coco_mask.area(coded(shape))), **({"boundary": coded(boundary_of(shape))} if edges else {})}
+            for shape in shapes]
 
 
 def _best_threshold(evaluation: COCOeval) -> float | None:

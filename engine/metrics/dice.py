@@ -8,17 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
-from scipy.ndimage import binary_erosion, distance_transform_edt
 
 BACKGROUND = "background"
 SURFACE_SHARE = 0.95
+CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
 
 class MaskMeter:
     """Masks in, metrics out. A class called "background" is measured, but left out of the means over classes.
 
-    `exclusive`: a pixel has one class, and `pixel_accuracy` is told too. `hausdorff` asks for surface distances, which cost time.
+    `exclusive`: a pixel has one class, and `pixel_accuracy` is told too. `hausdorff` asks for surface distances:
+    about 0.1 s of CPU for a class of an image of four megapixels, so reports and `evaluate` always hold them, the measurement of an epoch never.
     """
 
     def __init__(self, classes: Sequence[str], *, exclusive: bool, hausdorff: bool = False) -> None:
@@ -127,9 +129,20 @@ def hausdorff95(truth: np.ndarray, found: np.ndarray) -> float:
 
 def _surface_distance(truth: np.ndarray, found: np.ndarray, share: float) -> float:
     box = tuple(slice(where.min(), where.max() + 1) for where in np.nonzero(truth | found))
-    outlines = [mask & ~binary_erosion(mask) for mask in (truth[box], found[box])]
-    there, back = (distance_transform_edt(~outlines[1 - i])[outlines[i]] for i in (0, 1))
+    outlines = [_outline(mask[box]) for mask in (truth, found)]
+    there, back = (_distances(outlines[1 - i])[outlines[i]] for i in (0, 1))
     return float(max(np.quantile(there, share), np.quantile(back, share)))
+
+
+def _outline(mask: np.ndarray) -> np.ndarray:
+    """bool[H,W]; what lies beyond the border is outside."""
+    inner = cv2.erode(mask.astype(np.uint8), CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=(0,))
+    return mask & (inner == 0)
+
+
+def _distances(places: np.ndarray) -> np.ndarray:
+    """f64[H,W]: of each pixel to the nearest of the places, exact but for rounding to f32; many times faster than SciPy's."""
+    return cv2.distanceTransform((~places).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float64)
 
 
 def _ratio(above: np.ndarray, below: np.ndarray, undefined: float = np.nan) -> np.ndarray:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from engine.datasets.images import open_image, resize
+from engine.tasks.task import Pick
 from engine.types import Sample, UserError
 
 CACHE_SHARE = 0.15
@@ -64,7 +65,7 @@ class ImageCache:
         return image
 
 
-Encode = Callable[[Sample, np.ndarray, int, bool], tuple[np.ndarray, dict[str, Tensor]]]
+Encode = Callable[[Sample, np.ndarray, int, bool, Pick], tuple[np.ndarray, dict[str, Tensor]]]
 
 
 class TrainingImages(Dataset[Any]):
@@ -88,8 +89,19 @@ class TrainingImages(Dataset[Any]):
         except (UserError, OSError):
             return sample.name or sample.image.name
         item_seed = int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0])
-        pixels, target = self.encode(sample, image, item_seed, strong)
+        pixels, target = self.encode(sample, image, item_seed, strong, lambda seed: self.other(index, seed))
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))), target, sample
+
+    def other(self, index: int, seed: int) -> tuple[Sample, np.ndarray] | None:
+        """An image that is not the one at `index`, chosen by `seed`; None when there is no other, or it cannot be read."""
+        if len(self.samples) < 2:
+            return None
+        step = 1 + int(np.random.default_rng([seed, 9]).integers(len(self.samples) - 1))
+        sample = self.samples[(index + step) % len(self.samples)]
+        try:
+            return sample, self.cache(sample.image)
+        except (UserError, OSError):
+            return None
 
 
 def gather(items: Sequence[Any]) -> Batch:

@@ -16,6 +16,7 @@ from engine.augment import segmentation as augmentation
 from engine.config import TrainConfig
 from engine.datasets.collection import present
 from engine.datasets.images import resize
+from engine.datasets.packed import PackedClasses, PackedLayers, ids
 from engine.metrics.dice import MaskMeter
 from engine.models.network import Balance
 from engine.tasks import windows
@@ -71,7 +72,7 @@ class Semantic(Task):
 
     def teaches(self, sample: Sample) -> bool:
         if isinstance(sample.labels, SemanticMask):
-            return sample.labels.layers is not None or (sample.labels.classes is not None and bool((sample.labels.classes < NOTHING).any()))
+            return sample.labels.layers is not None or bool((ids(sample.labels) < NOTHING).any())
         return isinstance(sample.labels, Instances) and len(sample.labels) > 0
 
     def fit(self, classes: tuple[str, ...], samples: list[Sample], config: TrainConfig) -> Fitted:
@@ -91,6 +92,8 @@ class Semantic(Task):
         own = (*ground, *front) if mode == "multiclass" else front
         if not own or (mode == "binary" and len(own) > 1) or (mode == "multiclass" and len(own) < 2):
             raise UserError("unet_mode_classes", mode=mode, classes=len(own))
+        if mode == "multiclass" and len(own) > UNKNOWN:  # class ids are bytes, and the last one stands for pixels that nobody may judge
+            raise UserError("too_many_mask_classes", classes=len(own), limit=UNKNOWN)
         return Fitted(own, self.align(samples, classes, own), {"mode": mode}, {"mode": f"mode_{mode}"})
 
     def align(self, samples: Sequence[Sample], data_classes: Sequence[str], model_classes: Sequence[str]) -> list[Sample]:
@@ -223,7 +226,7 @@ def _leaves_out(labels: Labels | None) -> bool:
         return isinstance(labels, Instances)
     if labels.layers is not None:
         return not labels.layers.any(0).all()
-    return labels.classes is not None and bool((labels.classes == NOTHING).any())
+    return NOTHING in ids(labels)
 
 
 def _placed(labels: Labels | None, place: Sequence[int], rest: int) -> Labels | None:
@@ -239,12 +242,12 @@ def _placed(labels: Labels | None, place: Sequence[int], rest: int) -> Labels | 
         for own, other in enumerate(place[: len(labels.layers)]):
             if other >= 0:
                 layers[other] |= labels.layers[own]
-        return SemanticMask(layers=layers)
+        return PackedLayers(layers)
     nothing = rest if rest >= 0 else NOTHING
     table = np.full(1 << 16, nothing, np.uint16)
     table[: len(place)] = [other if other >= 0 else NOTHING for other in place]
     table[IGNORE] = IGNORE
-    return SemanticMask(classes=table[np.asarray(labels.classes)])
+    return labels.mapped(table) if isinstance(labels, PackedClasses) else SemanticMask(classes=table[np.asarray(labels.classes)])
 
 
 TASKS = (Semantic(),)

@@ -15,6 +15,7 @@ from engine.registry import Registry
 from engine.types import Labels, Sample, UserError
 
 Forward = Callable[[Tensor], Any]
+Pick = Callable[[int], tuple[Sample, np.ndarray] | None]
 
 
 class Meter(Protocol):
@@ -92,6 +93,11 @@ class Task:
     def encode(self, config: TrainConfig, sample: Sample, image: np.ndarray, seed: int, strong: bool) -> tuple[np.ndarray, dict[str, Tensor]]:
         """Augmented u8[S,S,3] and its target."""
         raise TypeError(f"{self.name} does not encode")
+
+    def encode_mixed(self, config: TrainConfig, sample: Sample, image: np.ndarray, seed: int, strong: bool,
+                     pick: Pick) -> tuple[np.ndarray, dict[str, Tensor]]:
+        """Like `encode`, for tasks that mix images: `pick(seed)` gives another training image, None when there is none that can be read."""
+        return self.encode(config, sample, image, seed, strong)
 
     def decode(self, outputs: Any, sizes: Sequence[tuple[int, int]]) -> list[Labels]:
         """Network outputs -> labels in pixels of the original images, whose (width, height) are given."""

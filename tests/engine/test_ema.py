@@ -36,3 +36,12 @@ def test_a_tensor_listed_twice_is_averaged_once():
     ema.update(network)
     decay = 0.5 * (1 - torch.exp(torch.tensor(-0.5)).item())
     torch.testing.assert_close(ema.network[0].weight, decay * before)
+
+
+def test_what_a_network_remembers_of_a_forward_is_no_obstacle():
+    """LeViT keeps attention biases, with their graph, while it is not in training."""
+    network = nn.Linear(2, 2)
+    network.seen = {"cpu": network.weight * 2}
+    ema = Ema(network, 0.9)
+    ema.update(network)
+    assert not ema.network.seen["cpu"].requires_grad and torch.equal(ema.network.weight, network.weight)

@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.overlay_labels import HEAT, draw_heat, draw_labels, heat_table
-from engine.types import SemanticMask
+from engine.datasets.outlines import mask_of, rle_of_mask
+from engine.overlay_labels import HEAT, draw_heat, draw_labels, enlarged, heat_table
+from engine.types import Instances, SemanticMask
 
 GRAY = np.full((40, 60, 3), 120, np.uint8)
 
@@ -52,3 +53,17 @@ def test_contours_stand_on_the_rim_and_grow_with_the_picture(layers):
         assert drawn[100 * scale, 200 * scale].any()
         width = drawn[100 * scale : 200 * scale, 200 * scale].any(axis=1).sum()
         assert width == (1 if scale == 1 else 5)
+
+
+def test_objects_given_as_run_lengths_grow_with_their_picture():
+    area = np.zeros((40, 60), bool)
+    area[10:30, 5:50] = True
+    area[15:20, 10:20] = False
+    labels = Instances(np.array([[5, 10, 50, 30]]), np.zeros(1), shapes=(rle_of_mask(area),))
+    picture, grown = enlarged(GRAY, labels, 180)
+    assert picture.shape == (120, 180, 3)
+    assert grown.boxes.tolist() == [[15, 30, 150, 90]]
+    wanted = cv2.resize(area.astype(np.uint8), (180, 120), interpolation=cv2.INTER_NEAREST) > 0
+    found = mask_of(grown.shapes[0], (180, 120)) > 0
+    assert (wanted & found).sum() / (wanted | found).sum() > 0.9
+    assert (draw_labels(picture, grown, ("a",)) != picture).any()

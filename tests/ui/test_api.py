@@ -245,3 +245,22 @@ def asked(served, endpoint, data):
     base = served.src.rstrip("/")
     event = httpx.post(f"{base}/gradio_api/call/{endpoint}", json={"data": data}, timeout=30).json().get("event_id")
     return httpx.get(f"{base}/gradio_api/call/{endpoint}/{event}", timeout=60).text
+
+
+def test_a_bare_weights_file_predicts_with_what_it_does_not_tell_itself(served, workspace, tmp_path):
+    import timm
+    import torch
+
+    torch.save(timm.create_model("test_resnet", num_classes=2).state_dict(), workspace.weights / "bare.pth")
+    save_image(tmp_path / "a.png", np.full((40, 60, 3), 90, np.uint8))
+    picture = handle_file(str(tmp_path / "a.png"))
+    assert "backbone" in served.predict("weights/bare.pth", picture, api_name="/predict")["error"]["remedy"]
+    told = {"backbone": "test_resnet", "mode": "multiclass"}
+    answer = served.predict("weights/bare.pth", picture, None, "", "timm", told, api_name="/predict")
+    assert answer["model"] == "timm" and sum(tag["score"] for tag in answer["images"][0]["tags"]) == pytest.approx(1, abs=1e-3)
+
+
+def test_an_encoder_that_does_not_exist_is_refused_when_the_run_is_queued(served, dataset):
+    for model, config in (("unet", {"encoder": "resnet35"}), ("timm", {"backbone": "resnet_18"}), ("timm", {"loss": "dice_bce"})):
+        assert "resnet" in str(error := served.predict(dataset, model, config, api_name="/start_training")["error"]) or "bce" in str(error)
+    assert not any(run["failure"] for run in served.predict(api_name="/runs")["runs"] if run["state"] == "queued")

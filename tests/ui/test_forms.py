@@ -45,6 +45,16 @@ def test_a_default_goes_through_its_component_and_back(name):
     assert getattr(forms.to_config({name: shown}), name) == field.default
 
 
+def test_a_fraction_is_shown_short_and_keeps_its_value_until_somebody_changes_it():
+    field = next(each for each in forms.fields() if each.name == "exponent")
+    own = {"data": "x", "model": "unet"}
+    assert forms.component(field).value == "1.333"
+    assert forms.to_config({"loss": "focal_tversky", "exponent": "1.333"}, **own).exponent == 4 / 3
+    assert forms.to_config({"loss": "focal_tversky", "exponent": "3/2"}, **own).exponent == 1.5
+    assert forms.to_values(TrainConfig(exponent=1.23456))["exponent"] == "1.23456"
+    assert forms.restored({"exponent": "4:3"})["exponent"] == "1.333"
+
+
 def test_an_open_number_is_shown_empty_and_means_derived():
     values = forms.to_values(TrainConfig())
     assert values["batch"] == values["lr"] == values["weight_decay"] == values["workers"] == ""
@@ -143,6 +153,12 @@ def test_losses_are_those_of_the_task_and_together_they_are_all():
     assert "bce" not in loss.choices_for("semantic")
     assert "dice_bce" not in loss.choices_for("classify")
     assert set(loss.choices_for("semantic")) | set(loss.choices_for("classify")) == set(loss.choices)
+
+
+def test_a_choice_that_may_stay_is_not_sent_back():
+    augment = field("augment")
+    assert "value" not in forms.choices_update(augment, "semantic", "tutorial"), "the form may have changed meanwhile"
+    assert forms.choices_update(augment, "detect", "tutorial")["value"] == "standard"
 
 
 def test_a_form_means_the_model_with_its_changed_options_and_drops_what_it_does_not_read():

@@ -28,7 +28,7 @@ def test_making_the_sample_tells_its_steps_as_an_import_does_and_can_be_ended(tm
     assert len(workspace.datasets()) == 1
 
 
-@pytest.mark.parametrize("kind", ["semantic", "classify"])
+@pytest.mark.parametrize("kind", ["instance", "semantic", "classify"])
 def test_there_is_a_sample_of_every_task(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(home, "SAMPLE_IMAGES", 4)
     workspace = Workspace(tmp_path / "workspace")

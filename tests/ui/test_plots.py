@@ -78,6 +78,13 @@ def test_a_family_that_is_all_there_is_of_the_loss_has_no_curve_of_its_own():
     assert set(plots.loss_series([train_row(1, loss_dice=1.0, loss_ce=0.5)])) == {"total", "dice", "class"}
 
 
+@pytest.mark.parametrize("families", [["total", "dice", "bce"], ["total", "class", "bbox", "giou", "local", "mask", "dice"]])
+def test_every_curve_of_the_loss_has_a_colour_of_its_own(families):
+    colours = plots.loss_colours(families)
+    assert set(colours) == set(families)
+    assert len(set(colours.values())) == len(families)
+
+
 @pytest.mark.parametrize(("task", "first"), [("detect", "AP50"), ("semantic", "Dice"), ("classify", "AUROC")])
 def test_the_metrics_of_the_runs_task_are_drawn(task, first):
     rows = [valid_row(1, AP50=0.1, AP=0.1, AP75=0.1, dice=0.5, iou=0.4, dice_global=0.5, auroc=0.8, average_precision=0.6, f1=0.5)]

@@ -12,7 +12,7 @@ import pytest
 from engine.datasets.images import save_image
 from engine.types import Instances, SemanticMask, Tags, UserError
 from engine.workspace import Workspace
-from ui.pages.predict import controls, downloads, findings, models, pictures, view
+from ui.pages.predict import asking, controls, downloads, findings, models, pictures, view
 from ui.pages.predict.pictures import drawn, picture, shown_pixels
 from ui.pages.predict.result import Filter, Result, Shot, find_objects, on_disk, prepared
 
@@ -137,7 +137,7 @@ def test_only_the_last_two_models_stay_loaded(tmp_path, monkeypatch):
     import engine.predict
 
     loads = []
-    monkeypatch.setattr(engine.predict, "load", lambda file, model: loads.append(file.name) or file.name)
+    monkeypatch.setattr(engine.predict, "load", lambda file, model, options: loads.append(file.name) or file.name)
     cache = models.Predictors()
     for name in ("a", "b", "a", "c", "b", "a"):
         assert cache(tmp_path / name) == name
@@ -305,3 +305,43 @@ def there(markup):
 def rows_of(file):
     with file.open(encoding="utf-8-sig", newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+# ---- bare weights files
+
+def test_a_bare_file_is_asked_for_its_architecture_and_a_runs_is_not():
+    kind, inside = asking.asked("weights/unet_plusplus_best.pth")
+    assert kind.visible and not inside.visible and "unet" in dict(kind.choices).values()
+    assert not asking.asked("runs/a")[0].visible
+
+
+@pytest.mark.parametrize("kind, option, common", [("unet", "encoder", "resnet34"), ("timm", "backbone", "resnet18"),
+                                                  ("hybridmednet", "backbone", "swin_tiny")])
+def test_the_encoder_or_backbone_can_be_told_where_a_model_has_one(kind, option, common):
+    part = asking.inside(kind)
+    assert part.visible and common in dict(part.choices)
+    assert models.told(kind, " my_net ") == models.Told(kind, ((option, "my_net"),))
+    assert models.told(kind, None) == models.Told(kind, ())
+
+
+def test_nothing_more_is_asked_of_other_models():
+    for kind in ("", None, "deimv2_atto", "vim_tiny"):
+        assert not asking.inside(kind).visible
+        assert models.told(kind, "resnet18") == models.Told(kind or None, ())
+
+
+def test_another_answer_is_another_way_to_look():
+    first, second = (asking.Look("weights/a.pth", "timm", inside, False, False, 1.0, False) for inside in (None, "resnet18"))
+    assert first.way != second.way and hash(first.way)
+
+
+def test_a_bare_file_that_was_told_its_backbone_predicts(tmp_path):
+    import timm
+    import torch
+
+    torch.save(timm.create_model("test_resnet", num_classes=2).state_dict(), tmp_path / "a.pth")
+    cache = models.Predictors()
+    with pytest.raises(UserError) as caught:
+        cache(tmp_path / "a.pth")
+    assert "backbone" in caught.value.remedy()
+    assert cache(tmp_path / "a.pth", models.told("timm", "test_resnet")).name == "timm"

@@ -184,7 +184,8 @@ def test_the_length_of_a_run_by_minutes_is_not_made_up():
 def test_every_model_says_when_to_take_it(name, language):
     lines = plan.model_card(models.get(name), language).split("\n")
     assert len(lines) == 3
-    assert lines[0] == plan.display_name(name)
+    assert lines[0] == plan.shown_name(name, language)
+    assert language != "en" or lines[0] == plan.display_name(name)
 
 
 # ---- words
@@ -286,6 +287,7 @@ def test_progress_is_known_from_the_epochs():
     assert pictures.progress(state) == 0.25
     assert pictures.progress({**state, "phase": "done"}) == 1.0
     assert pictures.progress({**state, "epochs": 0}) is None
+    assert pictures.progress({**state, "phase": "stopped"}) == 0.25, "the epoch in which it was stopped is not finished"
 
 
 def test_a_pause_is_not_counted_as_time(run):

@@ -169,6 +169,28 @@ def test_masks_have_a_table_without_curves_and_nothing_measured_shows_nothing(ru
     assert "lb-chart" not in markup
 
 
+def test_the_figures_of_masks_say_over_what_they_are_taken(run):
+    row = {"name": "a", "dice": 0.5, "dice_global": 0.6, "dice_with_empty": 0.4, "iou_with_empty": 0.3, "hausdorff95": 31.7109, "images": 3}
+    run.write_validation({"epoch": 1, "metrics": {}, "per_class": [row], "curves": None})
+    markup = validation.section(run, "semantic", "en")
+    assert all(name in markup for name in ("Dice of all pixels", "Dice with empty images", "IoU with empty images", "Hausdorff 95 (px)"))
+    assert ">31.7<" in markup
+    assert messages.text("train.validation_columns.semantic", "en") in markup
+
+
+def test_a_plot_that_leaves_classes_out_says_so(run):
+    rows = [{"name": f"c{i}", "auroc": 0.5} for i in range(validation.MOST_CURVES + 1)]
+    line = {"fpr": [0.0, 1.0], "tpr": [0.0, 1.0]}
+
+    def shown(count):
+        found = {"roc": {row["name"]: line for row in rows[:count]}}
+        run.write_validation({"epoch": 1, "metrics": {}, "per_class": rows[:count], "curves": found})
+        return validation.section(run, "classify", "en")
+
+    assert messages.text("plot.most_curves", "en", shown=12, all=13) in shown(13)
+    assert "are drawn" not in shown(12)
+
+
 def test_the_history_picture_can_be_kept(run):
     assert "<img" not in validation.history(run, "en")
     (run.folder / "training_history.png").write_bytes(b"png")

@@ -24,7 +24,7 @@ from ui.progress import Work
 from ui.selection import App, choose_dataset, choose_run, go_to, name_of
 
 SAMPLE_IMAGES, SAMPLE_SEED = 120, 0
-SAMPLES = ("detect", "semantic", "classify")
+SAMPLES = ("detect", "instance", "semantic", "classify")
 LATEST = 3
 BLANK = "\u00a0"
 TONES = {"done": "good", "running": "good", "starting": "good", "failed": "bad", "interrupted": "warn", "queued": "warn"}

@@ -50,6 +50,12 @@ def test_runs_start_in_the_order_in_which_they_came_and_one_at_a_time(tmp_path, 
     assert [name for name, _ in started] == ["b", "a"], "a dead worker does not block the queue"
 
 
+def test_a_run_that_another_asker_is_just_starting_has_none_before_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "advance", lambda folder: None)  # whoever holds the lock starts it
+    assert local.submit(new(tmp_path, "a")) == 0
+    assert local.submit(new(tmp_path, "b")) == 1
+
+
 def test_many_askers_at_once_start_a_run_once(tmp_path, started):
     new(tmp_path, "only")
     threads = [threading.Thread(target=local.advance, args=(tmp_path,)) for _ in range(8)]

@@ -13,13 +13,13 @@ from typing import Any
 
 import gradio as gr
 
-from engine.models import models as registry
 from engine.types import UserError
 from engine.workspace import Workspace
 from ui.guard import guarded
 from ui.html import tag
 from ui.i18n import label, language_of, static, t
-from ui.pages.predict import controls, downloads, models, view
+from ui.pages.predict import asking, controls, downloads, models, view
+from ui.pages.predict.asking import Look
 from ui.pages.predict.result import Filter, Result, find_objects, prepared
 from ui.pages.train.data import WEIGHT_SUFFIXES
 from ui.pages.train.data import find as find_dataset
@@ -39,6 +39,7 @@ class Parts:
 
     model: gr.Dropdown
     kind: gr.Dropdown
+    inside: gr.Dropdown
     train: gr.Button
     upload: gr.UploadButton
     files: gr.File
@@ -64,7 +65,7 @@ class Parts:
     @property
     def looks(self) -> list[Any]:
         """How the model is asked to look: a change asks it again."""
-        return [self.model, self.kind, self.tta, self.tiled]
+        return [self.model, self.kind, self.inside, self.tta, self.tiled]
 
     @property
     def by_model(self) -> list[Any]:
@@ -92,6 +93,8 @@ def _layout(app: App) -> Parts:
             gr.HTML(static(lambda language: tag("h2", t("predict.title", language), class_="lb-heading")), js_on_load=None, **PLAIN)
             model = gr.Dropdown([], label=label("predict.model"), interactive=True, elem_id="lb-predict-model")
             kind = gr.Dropdown([], label=label("predict.kind"), info=label("predict.kind.help"), visible=False, elem_id="lb-predict-kind")
+            inside = gr.Dropdown([], label=label("predict.inside"), info=label("predict.inside.help"), visible=False, allow_custom_value=True,
+                                 elem_id="lb-predict-inside")
             train = gr.Button(label("runs.start"), variant="primary", visible=False, elem_id="lb-predict-train")
             upload = gr.UploadButton(label("predict.add_weights"), file_types=list(WEIGHT_SUFFIXES), size="sm", visible=not app.demo)
             files = gr.File(label=label("predict.files"), file_count="multiple", file_types=["image"], height=190, elem_id="lb-predict-files")
@@ -112,8 +115,8 @@ def _layout(app: App) -> Parts:
         with gr.Column(elem_classes="lb-main"):
             strip = gr.HTML("", js_on_load=view.STRIP_JS, visible=False, elem_id="lb-predict-strip", **PLAIN)
             well = gr.HTML(static(view.empty), js_on_load=view.JS, elem_id="lb-predict-result", **PLAIN)
-    return Parts(model, kind, train, upload, files, sample, threshold, only, opacity, contours, own, explain, tta, tiled, files_of, well, strip,
-                 found, index)
+    return Parts(model, kind, inside, train, upload, files, sample, threshold, only, opacity, contours, own, explain, tta, tiled, files_of, well,
+                 strip, found, index)
 
 
 def _download(name: str) -> tuple[gr.Button, gr.DownloadButton]:
@@ -131,7 +134,7 @@ def _wire_models(app: App, parts: Parts) -> None:
         chosen = models.pick(found, run, now)
         choices = found or [(t("predict.no_model", language), "")]
         shown = controls.for_task(models.task_of(workspace, chosen), language)
-        return gr.Dropdown(choices=choices, value=chosen or ""), _kind(chosen), gr.Button(visible=not found), *shown
+        return gr.Dropdown(choices=choices, value=chosen or ""), *asking.asked(chosen), gr.Button(visible=not found), *shown
 
     @guarded
     def entered(run: str | None, now: str | None, request: gr.Request) -> tuple[Any, ...]:
@@ -147,24 +150,18 @@ def _wire_models(app: App, parts: Parts) -> None:
             raise UserError("demo_upload")
         return listed(language_of(request), None, models.add_weights(workspace, upload))
 
-    lists = [parts.model, parts.kind, parts.train, *parts.by_model]
+    lists = [parts.model, parts.kind, parts.inside, parts.train, *parts.by_model]
     app.tab["predict"].select(entered, [app.run, parts.model], lists, **QUIET)
     app.run.change(followed, app.run, lists, **QUIET)
     parts.upload.upload(added, parts.upload, lists, **QUIET)
 
     @guarded
     def chose(chosen: str | None, request: gr.Request) -> tuple[Any, ...]:
-        return _kind(chosen), *controls.for_task(models.task_of(workspace, chosen), language_of(request))
+        return *asking.asked(chosen), *controls.for_task(models.task_of(workspace, chosen), language_of(request))
 
-    parts.model.input(chose, parts.model, [parts.kind, *parts.by_model], **QUIET)
+    parts.model.input(chose, parts.model, [parts.kind, parts.inside, *parts.by_model], **QUIET)
+    parts.kind.input(asking.inside, parts.kind, parts.inside, **QUIET)
     parts.train.click(lambda: go_to("train"), None, app.tabs, **QUIET)
-
-
-def _kind(chosen: str | None) -> gr.Dropdown:
-    """Which architecture a bare weights file is for: asked only where it may be needed."""
-    if not models.needs_name(chosen):
-        return gr.Dropdown(visible=False)
-    return gr.Dropdown(choices=[(label("predict.kind_itself"), ""), *((name, name) for name in registry.names())], value="", visible=True)
 
 
 def _wire_finding(app: App, parts: Parts) -> None:
@@ -213,26 +210,10 @@ def _wire_finding(app: App, parts: Parts) -> None:
         event.failure(failed, None, parts.well, **QUIET)
 
 
-@dataclass(frozen=True)
-class Look:
-    """What the page says of the model and of the drawing when images are to be looked at."""
-
-    chosen: str | None
-    kind: str | None
-    tta: bool
-    tiled: bool
-    opacity: float
-    contours: bool
-
-    @property
-    def way(self) -> tuple[Any, ...]:
-        return self.chosen, self.kind or None, self.tta, self.tiled
-
-
 def _search(weights: Path, look: Look, paths: Sequence[Path], report: Any, language: str) -> Result:
-    predictor = prepared(models.predictors(weights, look.kind or None), tta=look.tta, tiled=look.tiled)
+    predictor = prepared(models.predictors(weights, look.told), tta=look.tta, tiled=look.tiled)
     result = find_objects(predictor, paths, lambda done, total: report(done, total, t("predict.finding", language)))
-    result.source, result.look = (weights, look.kind or None), look.way
+    result.source, result.look = (weights, look.told), look.way
     return result
 
 

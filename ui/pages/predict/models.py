@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.models import models as registry
 from engine.runs import Run
 from engine.types import UserError
 from engine.workspace import Workspace, slug
+from ui.forms import SUGGESTED
+from ui.pages.train.compare import backbone_of
 from ui.pages.train.data import WEIGHT_SUFFIXES, weights_files
 from ui.selection import name_of
 
@@ -20,6 +25,21 @@ KEPT = 2
 MAX_WEIGHTS_NAME = 60
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a person says of a bare weights file: the model that it belongs to, and options of that as words."""
+
+    model: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, model: str | None, options: Mapping[str, Any]) -> Told:
+        return cls(model or None, tuple(sorted((str(name), str(value)) for name, value in options.items())))
+
+
+NOTHING_TOLD = Told()
+
+
 class Predictors:
     """The last few loaded models. A file that changed on disk is loaded again."""
 
@@ -28,14 +48,14 @@ class Predictors:
         self._lock = threading.Lock()
         self._loaded: OrderedDict[tuple[Any, ...], Predictor] = OrderedDict()
 
-    def __call__(self, file: Path, model: str | None = None) -> Predictor:
+    def __call__(self, file: Path, told: Told = NOTHING_TOLD) -> Predictor:
         """Raises UserError for a file that cannot be loaded. The first call loads torch."""
         from engine.predict import load
 
-        key = (str(file), file.stat().st_mtime_ns if file.is_file() else 0, model)
+        key = (str(file), file.stat().st_mtime_ns if file.is_file() else 0, told)
         with self._lock:
             if key not in self._loaded:
-                self._loaded[key] = load(file, model)
+                self._loaded[key] = load(file, told.model, options=dict(told.options))
                 while len(self._loaded) > self.kept:
                     self._loaded.popitem(last=False)
             self._loaded.move_to_end(key)
@@ -104,6 +124,19 @@ def add_weights(workspace: Workspace, upload: str) -> str:
     part.write_bytes(source.read_bytes())
     part.replace(target)
     return f"weights/{target.name}"
+
+
+def inside_of(model: str | None) -> tuple[str, tuple[str, ...]]:
+    """The option that names the encoder or backbone of a model, and the common ones; ("", ()) when it has none."""
+    spec = registry.entries().get(model or "")
+    option = backbone_of(spec) if spec else ""
+    return option, SUGGESTED.get((model or "", option), ())
+
+
+def told(model: str | None, inside: str | None) -> Told:
+    """What the page asked of a bare file: its model, and the encoder or backbone of that."""
+    option, wanted = inside_of(model)[0], (inside or "").strip()
+    return Told.of(model, {option: wanted} if option and wanted else {})
 
 
 def needs_name(chosen: str | None) -> bool:

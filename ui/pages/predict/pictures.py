@@ -14,7 +14,7 @@ from PIL import Image
 from engine.datasets.images import open_image, resize
 from engine.overlay_labels import draw_heat, draw_labels
 from engine.types import Instances, Labels, SemanticMask, Tags, UserError
-from ui.pages.predict.models import predictors
+from ui.pages.predict.models import Told, predictors
 from ui.pages.predict.result import Filter, Result, Shot
 
 LONGEST, SHORTEST = 1600, 640
@@ -46,8 +46,8 @@ def evidence_of(result: Result, file: Path, class_id: int) -> np.ndarray:
     """f32[h,w] of 0..1: where the model sees the class. Raises UserError when the model is gone."""
     if result.source is None:
         return np.zeros((1, 1), np.float32)
-    weights, kind = result.source
-    return _evidence(weights, weights.stat().st_mtime_ns if weights.is_file() else 0, kind, file, class_id)
+    weights, told = result.source
+    return _evidence(weights, weights.stat().st_mtime_ns if weights.is_file() else 0, told, file, class_id)
 
 
 def heat(result: Result, file: Path, class_name: str) -> str:
@@ -58,10 +58,10 @@ def heat(result: Result, file: Path, class_name: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _evidence(weights: Path, _changed: int, kind: str | None, file: Path, class_id: int) -> np.ndarray:
+def _evidence(weights: Path, _changed: int, told: Told, file: Path, class_id: int) -> np.ndarray:
     from engine.explain import evidence
 
-    return evidence(predictors(weights, kind), file, class_id)
+    return evidence(predictors(weights, told), file, class_id)
 
 
 @lru_cache(maxsize=8)

@@ -17,6 +17,7 @@ from engine.types import Instances, Labels, SemanticMask, UserError
 
 if TYPE_CHECKING:
     from engine.predict import Predictor
+    from ui.pages.predict.models import Told
 
 MOST_IMAGES = 200
 DETECT, SEMANTIC, CLASSIFY = "detect", "semantic", "classify"
@@ -38,7 +39,7 @@ class Result:
     """The answer of one model. `failures` are (file name, what was wrong).
 
     `threshold` is where the slider begins, `thresholds` those of the tags as found in validation; `exclusive`: one class an image or a pixel.
-    `source` is the file of the model and the name of its architecture: what it takes to ask it again; `look` is how the page asked.
+    `source` is the file of the model and what was told of it: what it takes to ask it again; `look` is how the page asked.
     """
 
     model: str
@@ -49,7 +50,7 @@ class Result:
     failures: list[tuple[str, UserError]] = field(default_factory=list)
     exclusive: bool = False
     thresholds: tuple[float, ...] = ()
-    source: tuple[Path, str | None] | None = None
+    source: tuple[Path, Told] | None = None
     look: tuple[Any, ...] = ()
 
     def shot(self, index: int) -> Shot:

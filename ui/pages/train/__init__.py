@@ -37,7 +37,7 @@ def build(app: App) -> None:
 
 def _wire_views(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
     """Which of the two is on show: after a reload the run that trains, else the chosen one, unless a new one was being set up."""
-    workspace, known, data_known = app.workspace, gr.State(None), gr.State(None)
+    workspace, known, data_known, noted = app.workspace, gr.State(None), gr.State(None), gr.State(None)
     switches = [form.column, view.column, view.shown, form.running]
 
     def show(run: Run | None) -> tuple[Any, ...]:
@@ -60,6 +60,12 @@ def _wire_views(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
         return *show(monitor.find(workspace, run)), run
 
     @guarded
+    def tick(shown: str, before: bool | None) -> tuple[Any, Any]:
+        """The form's note that a run trains goes when the run ends, and comes when one begins elsewhere."""
+        active = not shown and monitor.newest_active(workspace) is not None
+        return (gr.skip(), before) if active == before else (gr.Row(visible=active), active)
+
+    @guarded
     def other_data(dataset: str | None, before: str | None, shown: str) -> tuple[Any, ...]:
         """Who chooses another data set wants to train on it, unless a run is being watched that still goes on."""
         run = monitor.find(workspace, shown)
@@ -72,6 +78,7 @@ def _wire_views(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
     app.blocks.load(opened, None, [*switches, known, data_known], **QUIET)
     app.dataset.change(other_data, [app.dataset, data_known, view.shown], [*switches, data_known], **QUIET)
     app.run.change(chosen, [app.run, known], [*switches, known], **QUIET)
+    app.timer.tick(tick, [view.shown, noted], [form.running, noted], trigger_mode="once", **QUIET)
     view.new.click(lambda: show(None), None, switches, **QUIET).then(None, None, None, js=REMEMBER_JS.format("new"), **QUIET)
     form.watch.click(lambda: show(monitor.newest_active(workspace)), None, switches, **QUIET).then(
         None, None, None, js=REMEMBER_JS.format(""), **QUIET)
@@ -91,8 +98,7 @@ def _wire_form(app: App, form: setup.Setup) -> None:
         parts = [_filled(name, kept.get(name), length, workspace, language) for name in form.parts]
         values = {**_defaults(), **kept, "model": model["value"]}
         showing = setup.option_updates(form, values)
-        both = [{**filled, **{k: v for k, v in shown.items() if k not in filled}} if isinstance(filled, dict) else filled
-                for filled, shown in zip(parts, showing[: len(parts)], strict=True)]
+        both = [{**filled, **shown} if isinstance(filled, dict) else filled for filled, shown in zip(parts, showing[: len(parts)], strict=True)]
         return [*steps, model, gr.Radio(value=length), *both, *showing[len(parts):]]
 
     @guarded
@@ -104,7 +110,8 @@ def _wire_form(app: App, form: setup.Setup) -> None:
     def offer(dataset: str | None, chosen: str | None, draft: Any, request: gr.Request) -> list[Any]:
         """While the page opens, the header may choose the set before the draft has filled the form."""
         chosen = chosen or (draft.get("model") if isinstance(draft, dict) else None)
-        model, *steps = setup.models_for(data.find(workspace, dataset), chosen, language_of(request))
+        found = data.find(workspace, dataset)
+        model, *steps = setup.models_for(found, data.carried(found, chosen), language_of(request))
         return [*steps, model]
 
     @guarded
@@ -172,7 +179,7 @@ def _wire_augmented(app: App, form: setup.Setup) -> None:
         return augmented.grid(found, planned, seed, language) if found and planned else augmented.nothing(language)
 
     seen = [app.dataset, shown.seed, *form.inputs]
-    triggers = [form.parts[name].change for name in ("augment", "resize", "image_size", "stages")]
+    triggers = [form.parts[name].change for name in ("augment", "copy_paste", "resize", "image_size", "stages")]
     gr.on([*triggers, form.model.change, app.dataset.change, shown.seed.change], draw, seen, shown.pictures, trigger_mode="always_last", **PATIENT)
     app.tab["train"].select(draw, seen, shown.pictures, trigger_mode="always_last", **PATIENT)
     shown.again.click(lambda seed: seed + 1, shown.seed, shown.seed, **QUIET)

@@ -14,15 +14,17 @@ from engine.augment import classification, detection, segmentation
 from engine.config import TrainConfig
 from engine.datasets.images import open_image, resize
 from engine.datasets.store import Dataset, Row
-from engine.overlay import shape_mask
+from engine.overlay import Pen, draw, shape_mask
 from engine.overlay_labels import draw_labels, enlarged
 from engine.types import IGNORE, Instances, Labels, SemanticMask, Tags, UserError
 from ui.html import Html, join, tag
-from ui.i18n import label, static, t
+from ui.i18n import label, plural, static, t
 from ui.pages.data.pictures import UNREADABLE, scaled
 from ui.pages.data.pictures import image as picture_of
+from ui.pages.train import outlined
 
 COUNT, SHOWN, LARGEST = 8, 256, 1024
+OUTLINED, THIN = 512, Pen(1, 1, 12)  # thin things side by side: their outlines need twice the size, and fine lines
 MOST_NAMES = 3
 PLAIN: dict[str, Any] = {"js_on_load": None, "apply_default_css": False}
 
@@ -56,7 +58,8 @@ def grid(dataset: Dataset, config: TrainConfig, seed: int, language: str) -> Htm
     cells = []
     for place, row in enumerate(rows):
         try:
-            cells.append(_cell(row, dataset.classes, config, 1000 * seed + place, language))
+            others = rows[place + 1:] + rows[:place]
+            cells.append(_cell(row, others, dataset.classes, config, 1000 * seed + place, language))
         except UNREADABLE:
             continue
     if not cells:
@@ -65,7 +68,8 @@ def grid(dataset: Dataset, config: TrainConfig, seed: int, language: str) -> Htm
     own = t(f"{key}.{config.task}", language)
     preset = own if own != f"{key}.{config.task}" else t(key, language)
     note = t("train.augmented_note", language, side=config.image_size, preset=preset)
-    return join([tag("div", *cells, class_="lb-augmented-grid"), tag("p", note, class_="lb-muted lb-small")])
+    kind = "lb-augmented-grid lb-augmented-large" if config.task == "instance" else "lb-augmented-grid"
+    return join([tag("div", *cells, class_=kind), tag("p", note, class_="lb-muted lb-small")])
 
 
 def _rows(dataset: Dataset, seed: int) -> list[Row]:
@@ -81,16 +85,47 @@ def _rows(dataset: Dataset, seed: int) -> list[Row]:
     return found
 
 
-def _cell(row: Row, classes: tuple[str, ...], config: TrainConfig, seed: int, language: str) -> Html:
-    picture = _opened(str(row.path), row.revision, config.resize == "crop")
-    seen, labels = transformed(picture, row.labels, row.size, config, seed)
-    if labels is not None and not isinstance(labels, Tags):
-        seen, labels = enlarged(seen, labels, SHOWN)
-        seen = draw_labels(seen, labels, classes, names=False)
+def _cell(row: Row, others: list[Row], classes: tuple[str, ...], config: TrainConfig, seed: int, language: str) -> Html:
+    seen, labels, pasted = _seen(row, others, config, seed)
+    seen = _marked(seen, labels, classes)
     named = _names(row.labels, classes, language)
     alt = t("train.augmented_alt", language, name=row.name, labels=named)
-    caption = tag("figcaption", named, class_="lb-small lb-muted lb-cut") if isinstance(row.labels, Tags) else ""
+    words = named if isinstance(row.labels, Tags) else plural("train.augmented_pasted", pasted, language) if pasted else ""
+    caption = tag("figcaption", words, class_="lb-small lb-muted lb-cut") if words else ""
     return tag("figure", tag("div", picture_of(seen, alt), class_="lb-well"), caption)
+
+
+def _marked(seen: np.ndarray, labels: Labels | None, classes: tuple[str, ...]) -> np.ndarray:
+    """The picture, large enough to be looked at, with its labels in it."""
+    if isinstance(labels, Instances) and labels.shapes is not None:
+        large = scaled(labels, OUTLINED / seen.shape[1], OUTLINED / seen.shape[0])
+        return draw(resize(seen, (OUTLINED, OUTLINED)), large, classes, names=False, pen=THIN)
+    if labels is None or isinstance(labels, Tags):
+        return seen
+    return draw_labels(*enlarged(seen, labels, SHOWN), classes, names=False)
+
+
+def _seen(row: Row, others: list[Row], config: TrainConfig, seed: int) -> tuple[np.ndarray, Labels | None, int]:
+    """An image as training would make it, its labels, and how many of its objects come from one of the `others`."""
+    look = _look(row) if config.task == "instance" else None
+    if look is None:
+        return *transformed(_opened(str(row.path), row.revision, config.resize == "crop"), row.labels, row.size, config, seed), 0
+    mixed = outlined.mixed(look, config, seed, lambda seed: _other(others, seed))
+    return mixed.picture, mixed.labels, mixed.pasted
+
+
+def _look(row: Row) -> outlined.Look | None:
+    return outlined.Look(_opened(str(row.path), row.revision, False), row.labels, row.size) if isinstance(row.labels, Instances) else None
+
+
+def _other(rows: list[Row], seed: int) -> outlined.Look | None:
+    """One of the other pictures on show, to take objects from."""
+    if not rows:
+        return None
+    try:
+        return _look(rows[int(np.random.default_rng([seed, 9]).integers(len(rows)))])
+    except UNREADABLE:
+        return None
 
 
 @lru_cache(maxsize=2 * COUNT)

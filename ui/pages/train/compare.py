@@ -10,7 +10,7 @@ import gradio as gr
 
 from engine.config import TrainConfig
 from engine.datasets.store import Dataset
-from engine.models import ModelSpec, checked_options, models
+from engine.models import ModelSpec, buildable, models
 from engine.types import UserError
 from ui import forms
 from ui.html import tag
@@ -82,4 +82,4 @@ def _config(name: str, asked: TrainConfig) -> TrainConfig:
         raise UserError("compare_name", model=display_name(model), name=backbone)
     known = {each.name for each in spec.options}
     kept = asked.options if model == asked.model else {key: value for key, value in asked.options.items() if key == "mode" and key in known}
-    return asked.replace(model=model, task=spec.task, options=checked_options(spec, {**kept, **({option: backbone} if backbone else {})}))
+    return asked.replace(model=model, task=spec.task, options=buildable(spec, {**kept, **({option: backbone} if backbone else {})}))

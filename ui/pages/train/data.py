@@ -22,7 +22,7 @@ from ui.i18n import t
 
 FEW_IMAGES, FEW_OBJECTS = 30, 10
 MOST_CHIPS = 24
-FIRST = ("timm",)  # the plain model of a task before those that are wanted more rarely
+FIRST = ("timm", "di_maskdino_atto")  # the plain model of a task before those that are wanted more rarely
 SAME_PRESS_S = 10.0
 WEIGHT_SUFFIXES = (".pt", ".pth", ".safetensors")
 OBJECT_TASKS = ("detect", "instance")
@@ -60,10 +60,19 @@ def models_of(dataset: Dataset) -> list[ModelSpec]:
 
 def pick_model(dataset: Dataset, wanted: str | None) -> str:
     """`wanted` when it can learn from this set, else the model to begin with. Raises UserError when there is none."""
-    names = [spec.name for spec in models_of(dataset)]
-    if not names:
+    found = models_of(dataset)
+    if not found:
         raise UserError("no_model_for_task", task=text(f"task.{dataset.task}"))
-    return next((name for name in (wanted, TrainConfig().model) if name in names), names[0])
+    if wanted in [spec.name for spec in found]:
+        return str(wanted)
+    own = [spec.name for spec in found if spec.task == found[0].task]
+    return TrainConfig().model if TrainConfig().model in own else own[0]
+
+
+def carried(dataset: Dataset | None, chosen: str | None) -> str | None:
+    """What is left of a choice of model when another set comes: nothing where the set's own task has models and this is none of them."""
+    own = [spec.name for spec in models_of(dataset) if spec.task == dataset.task] if dataset else []
+    return chosen if not own or chosen in own else None
 
 
 def obstacle(dataset: Dataset | None, language: str) -> str:

@@ -54,13 +54,12 @@ def headline(state: dict[str, Any], rows: Sequence[dict[str, Any]], language: st
 
 
 def progress(state: dict[str, Any]) -> float | None:
-    """Finished epochs of all, None while that is not known."""
+    """Finished epochs of all, None while that is not known. The epoch that a run is in, or was stopped in, is not finished."""
     if state["phase"] == "done":
         return 1.0
     if not state["epochs"]:
         return None if words.is_active(state["phase"]) else 0.0
-    inside = 1 if state["phase"] in ("starting", "running", "stopping") else 0
-    return max(0.0, (state["epoch"] - inside) / state["epochs"])
+    return max(0.0, (state["epoch"] - 1) / state["epochs"])
 
 
 def progress_text(state: dict[str, Any], language: str) -> str:

@@ -21,6 +21,8 @@ DEMO_MINUTES = 3.0
 NOMINAL_STEPS, NOMINAL_EPOCHS = 2000, 100
 LENGTHS = ("suggested", "minutes", "epochs")
 BACKBONES = ("encoder", "backbone")  # options that name the image encoder
+FAMILIES = {"deimv2": "DEIMv2", "di_maskdino": "DI-MaskDINO", "unet": "U-Net", "hybridmednet": "HybridMedNet", "vim": "Vision Mamba",
+            "timm": "timm classifier"}
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,15 @@ def picture(proposal: Proposal, language: str) -> Html:
 
 
 def _table(derived: tuple[Derived, ...], language: str) -> Html:
-    rows = [(tag("b", each.label(language)), forms.figure(each.value), each.because(language)) for each in derived]
+    rows = [(tag("b", each.label(language)), _figure(each.value, language), each.because(language)) for each in derived]
     return html.table([t("train.setting", language), t("train.value", language), t("train.why", language)], rows, numeric=(1,),
                       label=t("train.derived", language))
+
+
+def _figure(value: Any, language: str) -> str:
+    """A number, or a choice as the form calls it."""
+    key = f"option.choice.{value}"
+    return t(key, language) if isinstance(value, str) and key in messages.catalogue("en") else forms.figure(value)
 
 
 def model_card(spec: ModelSpec, language: str) -> str:
@@ -96,16 +104,22 @@ def model_card(spec: ModelSpec, language: str) -> str:
     inside = next((str(each.default) for each in spec.options if each.name in BACKBONES), "")
     numbers = {"parameters": f"{spec.parameters:.1f}", "size": spec.image_size}
     said = t("train.model_numbers_with", language, encoder=inside, **numbers) if inside else t("train.model_numbers", language, **numbers)
-    lines = [display_name(spec.name), said]
+    lines = [shown_name(spec.name, language), said]
     when = t(f"model.{spec.name}", language)
     return "\n".join(lines if when == f"model.{spec.name}" else [*lines, when])
 
 
+def shown_name(name: str, language: str) -> str:
+    """What a card calls the model: names are the same everywhere, kinds of models are not."""
+    key = f"model_name.{name}"
+    return t(key, language) if key in messages.catalogue("en") else display_name(name)
+
+
 def display_name(name: str) -> str:
     """deimv2_atto -> DEIMv2 Atto."""
-    family, _, size = name.partition("_")
-    families = {"deimv2": "DEIMv2", "unet": "U-Net", "hybridmednet": "HybridMedNet", "vim": "Vision Mamba", "timm": "timm classifier"}
-    return f"{families.get(family, family)} {size.replace('_', ' ').title() if len(size) > 1 else size.upper()}".strip()
+    family = next((each for each in FAMILIES if f"{name}_".startswith(f"{each}_")), name.partition("_")[0])
+    size = name.removeprefix(family).removeprefix("_")
+    return f"{FAMILIES.get(family, family)} {size.replace('_', ' ').title() if len(size) > 1 else size.upper()}".strip()
 
 
 def full_name(config: TrainConfig) -> str:

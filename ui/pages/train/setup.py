@@ -11,6 +11,7 @@ import gradio as gr
 from engine.config import TrainConfig
 from engine.datasets.store import Dataset
 from engine.models import models
+from engine.settings import ONLY
 from ui import forms
 from ui.forms import Field
 from ui.html import Html, tag
@@ -181,7 +182,7 @@ def option_updates(form: Setup, values: dict[str, Any]) -> list[dict[str, Any]]:
 def _part_update(field: Field, task: str, values: dict[str, Any], shown: bool) -> dict[str, Any]:
     if field.name in LENGTHS:
         return gr.skip()
-    if any(name == field.name for name, _ in forms.ONLY) and not field.model:
+    if any(name == field.name for name, _ in ONLY) and not field.model:
         return gr.update(visible=shown, **forms.choices_update(field, task, values.get(field.key)))
     return gr.update(visible=shown)
 

@@ -20,9 +20,12 @@ from ui.selection import name_of
 
 COLUMNS = {
     "detect": ("AP50", "AP", "AP75", "objects"),
-    "semantic": ("dice", "iou", "dice_global", "iou_global", "dice_with_empty", "images", "empty_images", "empty_images_with_false_alarm"),
+    "semantic": ("dice", "iou", "dice_global", "iou_global", "dice_with_empty", "iou_with_empty", "hausdorff95", "images", "empty_images",
+                 "empty_images_with_false_alarm"),
     "classify": ("auroc", "average_precision", "f1", "sensitivity", "specificity", "threshold", "positives", "negatives"),
 }
+EXPLAINED = ("semantic",)  # tasks whose columns need a word
+PIXELS = ("hausdorff95",)
 MOST_CURVES = 12
 CURVES = (("roc", "fpr", "tpr", "false_alarms", "found", "auroc"), ("pr", "recall", "precision", "recall", "precision", "average_precision"))
 
@@ -37,7 +40,8 @@ def section(run: Run, task: str, language: str) -> Html:
     title = tag("h3", t("train.validation", language, epoch=found.get("epoch", "–")), class_="lb-heading")
     note = tag("p", t("train.validation_note", language), class_="lb-muted lb-small")
     drawn = curves(found.get("curves") or {}, rows, metrics, language)
-    return tag("div", title, note, per_class(rows, metrics, task, language), drawn, class_="lb-section lb-validation")
+    meant = tag("p", t(f"train.validation_columns.{task}", language), class_="lb-muted lb-small") if task in EXPLAINED else ""
+    return tag("div", title, note, per_class(rows, metrics, task, language), meant, drawn, class_="lb-section lb-validation")
 
 
 def per_class(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], task: str, language: str) -> Html:
@@ -58,7 +62,7 @@ def cell(row: Mapping[str, Any], name: str) -> str:
         return "–"
     if isinstance(value, int):
         return html.number(value)
-    return f"{value:.3f}{interval(row, name)}"
+    return f"{value:.1f}" if name in PIXELS else f"{value:.3f}{interval(row, name)}"
 
 
 def interval(row: Mapping[str, Any], name: str) -> str:
@@ -86,11 +90,13 @@ def _ranked(kind: str, x: str, y: str, x_name: str, y_name: str, area: str, foun
     if not known:
         return Html("")
     clouds = [Cloud(name, color_of(place[name]), list(zip(each[x], each[y], strict=True))) for name, each in list(known.items())[:MOST_CURVES]]
-    title = t(f"plot.{kind}", language)
+    title, note = t(f"plot.{kind}", language), t(f"plot.{kind}_note", language)
+    if len(known) > MOST_CURVES:
+        note = f"{note} {t('plot.most_curves', language, shown=MOST_CURVES, all=len(known))}"
     named = [(each.name, each.color, cell(rows[place[each.name]], area)) for each in clouds]
     plot = charts.curves(clouds, title, x_name=t(f"plot.{x_name}", language), y_name=t(f"plot.{y_name}", language),
                          diagonal="up" if kind == "roc" else "")
-    return charts.figure(title, plot, charts.legend(named), note=t(f"plot.{kind}_note", language))
+    return charts.figure(title, plot, charts.legend(named), note=note)
 
 
 def _reliability(found: Any, metrics: Mapping[str, Any], language: str) -> Html:
