@@ -125,10 +125,15 @@ def match(logits: Tensor, boxes: Tensor, targets: Targets, *, late: bool = False
 
 
 def unite(pairs: Pairs) -> Pairs:
-    """One assignment for all sets: every query keeps the truth that it got in most sets (the lower one of equals)."""
+    """One assignment for all sets: every query keeps the truth that it got in most sets.
+
+    Of equals it keeps the one that torch's unstable sort on the CPU puts first, as in the published trainer: the lower one in short lists.
+    """
     all_pairs = torch.stack((pairs.image.expand_as(pairs.query), pairs.query, pairs.truth)).flatten(1).cpu().numpy()
     distinct, counts = np.unique(all_pairs, axis=1, return_counts=True)
-    image, query, truth = distinct[:, np.lexsort((distinct[2], -counts, distinct[1], distinct[0]))]
-    first = np.ones(len(image), bool)
-    first[1:] = (image[1:] != image[:-1]) | (query[1:] != query[:-1])
-    return Pairs.from_numpy(image[first], query[None, first], truth[None, first], pairs.query.device)
+    starts = np.flatnonzero(np.diff(distinct[0], prepend=-1))
+    ranks = [torch.from_numpy(part).argsort(descending=True).numpy() for part in np.split(counts, starts[1:])]
+    ranked = distinct[:, np.concatenate([start + rank for start, rank in zip(starts, ranks, strict=False)])] if len(starts) else distinct
+    first = np.unique(ranked[:2], axis=1, return_index=True)[1]
+    image, query, truth = ranked[:, first]
+    return Pairs.from_numpy(image, query[None], truth[None], pairs.query.device)

@@ -72,18 +72,32 @@ class Network(nn.Module):
         """Whether a parameter is never decayed, whatever its shape."""
         return False
 
+    def decays(self, name: str, parameter: Tensor) -> bool:
+        """Whether weight decay takes a parameter: all but 1-d tensors (norms, biases) and what `exempt` names."""
+        return parameter.ndim > 1 and not self.exempt(name)
+
     def parameter_groups(self, lr: float, backbone_lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """AdamW groups: no decay for 1-d tensors (norms, biases) and what `exempt` names, `backbone_lr` for what `is_backbone` names."""
+        """AdamW groups: weight decay for what `decays` says, `backbone_lr` for what `is_backbone` names."""
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
-                decays = parameter.ndim > 1 and not self.exempt(name)
-                groups.setdefault((self.is_backbone(name), decays), []).append(parameter)
+                groups.setdefault((self.is_backbone(name), self.decays(name, parameter)), []).append(parameter)
         return [
             {"params": members, "lr": backbone_lr if backbone else lr, "weight_decay": weight_decay if decays else 0.0,
              "name": f"{'backbone' if backbone else 'head'}{'' if decays else '_no_decay'}"}
             for (backbone, decays), members in sorted(groups.items(), reverse=True)
         ]
+
+
+class Loss(nn.Module):
+    """Makes the network's loss its forward, so that accelerate wraps precision and distribution around it."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        return self.network.loss(images, targets)
 
 
 def tolerate_single_values(network: nn.Module) -> None:

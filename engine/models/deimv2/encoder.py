@@ -138,12 +138,12 @@ class MapAttention(nn.Module):
 
 
 class HybridEncoder(nn.Module):
-    """Neck of N: attention on the coarsest map, then a top-down and a bottom-up path."""
+    """Neck of N and larger: attention on the coarsest map, then a top-down and a bottom-up path."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         dim, steps = config.hidden, len(config.channels) - 1
-        self.input_proj = nn.ModuleList(_projection(channels, dim) for channels in config.channels)
+        self.input_proj = nn.ModuleList(nn.Identity() if channels == dim else _projection(channels, dim) for channels in config.channels)
         self.encoder = nn.ModuleList([MapAttention(config)])
         self.lateral_convs = nn.ModuleList(ConvNorm(dim, dim) for _ in range(steps))
         self.fpn_blocks = nn.ModuleList(Fusion(config) for _ in range(steps))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from engine.models.deimv2.adapter import AdaptedViT
 from engine.models.deimv2.backbone import HGNetV2
 from engine.models.deimv2.config import Config
 from engine.models.deimv2.criterion import Criterion
@@ -17,12 +18,15 @@ from engine.models.network import LoadMap, Network
 
 
 class DEIMv2(Network):
-    """images f32[B,3,H,W] in 0..1 -> {"logits": f32[B,Q,K], "boxes": f32[B,Q,4] cxcywh in 0..1}. H, W: multiples of 32."""
+    """images f32[B,3,H,W] -> {"logits": f32[B,Q,K], "boxes": f32[B,Q,4] cxcywh in 0..1}. H, W: multiples of 32.
+
+    Images are in 0..1; those for a vision transformer are normalised with the mean and standard deviation of ImageNet.
+    """
 
     def __init__(self, config: Config, num_classes: int) -> None:
         super().__init__()
         self.config, self.num_classes = config, num_classes
-        self.backbone: nn.Module = HGNetV2(config)
+        self.backbone: nn.Module = HGNetV2(config) if config.vit is None else AdaptedViT(config, config.vit)
         self.encoder = ENCODERS[config.encoder](config)
         self.decoder = Decoder(config, num_classes)
         self.criterion = Criterion(config)
@@ -32,8 +36,9 @@ class DEIMv2(Network):
 
     def forward_training(self, images: Tensor, targets: Targets) -> tuple[Predictions, Predictions | None, Denoising | None]:
         """Predictions of the selected queries and of the denoising queries, and what the latter were made of."""
+        maps = self._maps(images)  # before the noise: some backbones draw random numbers too, in the published order
         noise = make_denoising(targets, self.num_classes, self.config)
-        return *self.decoder.forward_training(self._maps(images), noise), noise
+        return *self.decoder.forward_training(maps, noise), noise
 
     def loss(self, images: Tensor, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         truths = Targets.collate(targets)
@@ -46,6 +51,16 @@ class DEIMv2(Network):
 
     def load_map(self) -> LoadMap:
         return LOAD_MAP
+
+    def is_backbone(self, name: str) -> bool:
+        """The pretrained part: convolutions beside a vision transformer are not."""
+        return name.startswith("backbone." if self.config.vit is None else "backbone.dinov3.")
+
+    def decays(self, name: str, parameter: Tensor) -> bool:
+        """As published, by name: not what is called a norm or a bias; but around the vision transformer, and in HGNetV2, everything."""
+        if name.startswith("backbone.") and not name.startswith(("backbone.dinov3.", "backbone.sta.")):
+            return True
+        return not any(part in name for part in ("norm", "bn", *(() if self.config.bias_decay else ("bias",))))
 
     def _maps(self, images: Tensor) -> list[Tensor]:
         height, width = images.shape[-2:]

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from engine.models import create, models
 from engine.models.deformable_attention import DeformableAttention
-from engine.models.deimv2.config import CONFIGS
+from engine.models.deimv2.config import CONFIGS, NANO
 from engine.models.deimv2.criterion import Criterion
 from engine.models.deimv2.decoder import Predictions, bin_distances, strongest
 from engine.models.deimv2.denoising import make_denoising
@@ -16,7 +16,18 @@ from engine.models.deimv2.layers import grouped_attention, inverse_sigmoid
 from engine.models.matching import Targets
 from engine.models.network import count_parameters
 
-NAMES = [config.name for config in CONFIGS]
+LARGE = ("deimv2_m", "deimv2_l", "deimv2_x")  # the same parts as S, a hundred megabytes each
+
+
+def each_of(*names):
+    """Parameters for pytest: a name, or a tuple that begins with one."""
+    heads = [each if isinstance(each, str) else each[0] for each in names]
+    return [pytest.param(*([each] if isinstance(each, str) else each), marks=pytest.mark.slow if head in LARGE else ())
+            for each, head in zip(names, heads, strict=True)]
+
+
+NAMES = each_of(*(config.name for config in CONFIGS))
+KINDS = each_of("deimv2_atto", "deimv2_n", "deimv2_s", "deimv2_l")
 
 
 def truth(*counts, classes=4, seed=0):
@@ -60,10 +71,10 @@ def test_detections_have_the_promised_shapes(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_size_matches_the_listed_number_of_parameters(name):
-    assert count_parameters(create(name, 4)) / 1e6 == pytest.approx(models.get(name).parameters, abs=6e-4)
+    assert count_parameters(create(name, 4)) / 1e6 == pytest.approx(models.get(name).parameters, abs=6e-3 if name in LARGE else 6e-4)
 
 
-@pytest.mark.parametrize("name", ["deimv2_atto", "deimv2_n"])
+@pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 160), (224, 96)])
 def test_any_multiple_of_32_works(name, height, width):
     network = create(name, 3)
@@ -76,7 +87,8 @@ def test_other_sizes_are_refused_with_a_reason():
         create("deimv2_atto", 3)(torch.rand(1, 3, 320, 336))
 
 
-@pytest.mark.parametrize(("name", "terms"), [("deimv2_atto", 27), ("deimv2_n", 37)])
+@pytest.mark.parametrize(("name", "terms"), each_of(
+    ("deimv2_atto", 27), ("deimv2_n", 37), ("deimv2_s", 47), ("deimv2_m", 47), ("deimv2_l", 47), ("deimv2_x", 67)))
 def test_every_parameter_learns_also_with_an_empty_image(name, terms):
     network = shaken(name)
     found = network.loss(torch.rand(3, 3, 64, 64), truth(3, 0, 5))
@@ -84,7 +96,7 @@ def test_every_parameter_learns_also_with_an_empty_image(name, terms):
     assert finite_gradients(network, found) == set()
 
 
-@pytest.mark.parametrize("name", ["deimv2_atto", "deimv2_n"])
+@pytest.mark.parametrize("name", KINDS)
 def test_a_batch_without_boxes_has_no_denoising_and_no_box_loss(name):
     network = shaken(name)
     terms = network.loss(torch.rand(2, 3, 64, 64), truth(0, 0))
@@ -94,7 +106,7 @@ def test_a_batch_without_boxes_has_no_denoising_and_no_box_loss(name):
     finite_gradients(network, terms)
 
 
-@pytest.mark.parametrize("name", ["deimv2_atto", "deimv2_n"])
+@pytest.mark.parametrize("name", KINDS)
 def test_more_boxes_than_queries(name):
     network = shaken(name)
     terms = network.loss(torch.rand(2, 3, 32, 32), truth(130, 2))
@@ -115,7 +127,7 @@ def test_boxes_without_area_leave_the_loss_finite(late):
     finite_gradients(network, network.loss(torch.rand(2, 3, 64, 64), targets))
 
 
-@pytest.mark.parametrize("name", ["deimv2_atto", "deimv2_n"])
+@pytest.mark.parametrize("name", KINDS)
 def test_broken_weights_do_not_crash_the_loss(name):
     network = create(name, 4)
     with torch.no_grad():
@@ -124,7 +136,7 @@ def test_broken_weights_do_not_crash_the_loss(name):
     assert network.loss(torch.rand(1, 3, 64, 64), truth(3))
 
 
-@pytest.mark.parametrize("name", ["deimv2_atto", "deimv2_n"])
+@pytest.mark.parametrize("name", KINDS)
 def test_bfloat16_stays_close_to_single_precision(name):
     network, images, targets = shaken(name), torch.rand(2, 3, 128, 128), truth(3, 1)
     network.eval()
@@ -140,11 +152,12 @@ def test_bfloat16_stays_close_to_single_precision(name):
     assert sum(rough.values()).item() == pytest.approx(sum(exact.values()).item(), rel=0.1)
 
 
-def test_the_start_depends_on_the_seed_alone():
+@pytest.mark.parametrize("name", ["deimv2_n", "deimv2_s"])
+def test_the_start_depends_on_the_seed_alone(name):
     torch.manual_seed(3)
-    first = create("deimv2_n", 4).state_dict()
+    first = create(name, 4).state_dict()
     torch.manual_seed(3)
-    second = create("deimv2_n", 4).state_dict()
+    second = create(name, 4).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
@@ -173,8 +186,9 @@ def test_tables_for_a_size_survive_inference_mode():
     finite_gradients(network, network.loss(torch.rand(1, 3, 96, 64), truth(2)))
 
 
-def test_the_average_of_a_network_can_be_a_copy_of_it():
-    network = create("deimv2_atto", 4).eval()
+@pytest.mark.parametrize("name", KINDS)
+def test_the_average_of_a_network_can_be_a_copy_of_it(name):
+    network = create(name, 4).eval()
     twin = copy.deepcopy(network)
     images = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
@@ -244,7 +258,7 @@ def test_inverse_sigmoid_is_finite_everywhere():
 
 def test_the_last_layer_teaches_without_learning_from_it():
     """Only the students' distributions get a gradient from the distillation: a missing detach would change no value."""
-    config, targets = CONFIGS[-1], Targets.collate(truth(2, 1))
+    config, targets = NANO, Targets.collate(truth(2, 1))
     layers, queries = 3, 6
     logits = torch.randn(layers + 2, 2, queries, 4, requires_grad=True)
     boxes = torch.rand(layers + 2, 2, queries, 4, requires_grad=True)

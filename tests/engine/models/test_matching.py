@@ -92,6 +92,22 @@ def test_more_truths_than_queries_fill_every_query():
     assert sorted(match(torch.randn(1, 1, 4, 1), boxes_of(1, 1, 4), targets).query[0].tolist()) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("truths", [2, 6, 30])
+def test_the_published_order_decides_between_truths_of_equal_frequency(truths):
+    """The trainer of the authors sorts the distinct pairs of an image with torch's unstable sort: long lists change the order of equals."""
+    torch.manual_seed(truths)
+    query, truth = torch.randint(0, truths, (2, 7, truths))
+    distinct, counts = torch.stack((query.flatten(), truth.flatten()), 1).unique(return_counts=True, dim=0)
+    expected = {}
+    for own, wanted in distinct[counts.argsort(descending=True)].tolist():
+        expected.setdefault(own, wanted)
+    both = Pairs(torch.arange(2).repeat_interleave(truths), query.repeat(1, 2), truth.repeat(1, 2))
+    shared = unite(both)
+    for image in range(2):
+        here = shared.image == image
+        assert dict(zip(shared.query[0][here].tolist(), shared.truth[0][here].tolist(), strict=True)) == expected
+
+
 def test_united_pairs_keep_the_most_frequent_truth_of_each_query():
     pairs = pairs_of((0, 0, 7, 1), (0, 1, 7, 0), (1, 0, 7, 2), (1, 1, 3, 0), (2, 0, 7, 2), (2, 1, 3, 1), sets=3)
     shared = unite(pairs)
