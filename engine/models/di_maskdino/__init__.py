@@ -17,12 +17,14 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, on whic
 FAMILY = "di_maskdino"
 FREE = ("queries", "first_selected", "points", "denoising_queries")  # what a person may change without changing the sizes of a named network
 
+LARGE = (2.0, 12.7)  # memory with 25 objects an image
+
 OFFICIAL = Config()
 R50 = Config(backbone="resnet50")
 ATTO = Config(
-    backbone="convnext_atto", hidden_dim=128, encoder_layers=2, encoder_ffn=512, decoder_layers=3, decoder_ffn=512, queries=100,
-    first_selected=200, guiding_tokens=20, points=1024,
-)
+    backbone="convnext_atto", hidden_dim=64, encoder_layers=1, encoder_ffn=256, decoder_layers=2, decoder_ffn=256, queries=100,
+    first_selected=150, guiding_tokens=20, points=1024, denoising_queries=50, box_for_empty=True, points_in_boxes=True,
+)  # made to be trained from random weights on a processor
 
 
 def build(num_classes: int, *, defaults: Config = OFFICIAL, **options: Any) -> nn.Module:
@@ -56,20 +58,21 @@ def _options(defaults: Config, names: Iterable[str]) -> tuple[ModelOption, ...]:
     return tuple(ModelOption(name, getattr(defaults, name), low=BOUNDS[name][0], high=BOUNDS[name][1]) for name in names)
 
 
-def _spec(name: str, config: Config, parameters: float, image_size: int, cpu_image_size: int) -> ModelSpec:
+def _spec(name: str, config: Config, parameters: float, image_size: int, cpu_image_size: int, memory: tuple[float, float],
+          scratch_rate: float = 5e-4) -> ModelSpec:
     """Bare weights are told by the first of the family alone, which has every option: the others are the same network in fixed sizes."""
     options = (ModelOption("backbone", str(config.backbone)), *_options(config, BOUNDS)) if name == FAMILY else _options(config, FREE)
     return ModelSpec(
         name=name, task="instance", build=partial(build, defaults=config), image_size=image_size, parameters=parameters, licence="Apache-2.0",
-        mean=MEAN, std=STD, learning_rate=1e-4, backbone_lr_ratio=0.1, weight_decay=0.05, reference_batch=16, scratch_learning_rate=5e-4,
-        clip=1.0, capacity=config.queries, cpu_image_size=cpu_image_size, cpu_batch=2, options=options,
+        mean=MEAN, std=STD, learning_rate=1e-4, backbone_lr_ratio=0.1, weight_decay=0.05, reference_batch=16, scratch_learning_rate=scratch_rate,
+        clip=1.0, capacity=config.queries, cpu_image_size=cpu_image_size, cpu_batch=2, options=options, memory=memory,
         infer=infer if name == FAMILY else None, check=partial(_check, config),
     )
 
 
 MODELS = (
-    _spec(FAMILY, OFFICIAL, 53.05, 1024, 256),
-    _spec("di_maskdino_tiny", OFFICIAL, 53.05, 1024, 256),
-    _spec("di_maskdino_r50", R50, 52.3, 1024, 256),
-    _spec("di_maskdino_atto", ATTO, 6.236, 512, 256),
+    _spec(FAMILY, OFFICIAL, 53.05, 1024, 256, LARGE),
+    _spec("di_maskdino_tiny", OFFICIAL, 53.05, 1024, 256, LARGE),
+    _spec("di_maskdino_r50", R50, 52.3, 1024, 256, LARGE),
+    _spec("di_maskdino_atto", ATTO, 4.12, 512, 256, (0.87, 1.45), 1e-3),
 )

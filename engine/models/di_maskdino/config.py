@@ -46,6 +46,10 @@ class Config:
     `first_selected` tokens go through the balancing (DI) layers, the best `queries` of them on to the decoder. `guiding_tokens` of the first
     decoder layer update the memory. `points` per mask are compared with the truth. Denoising takes about `denoising_queries` queries an
     image, changes their class with chance `label_noise` and moves their boxes by up to `box_noise`.
+
+    Two departures from the published training help a network that starts from random weights. `box_for_empty`: a chosen token whose mask is
+    still empty starts from the box that was predicted for it, not from the corner of the image, from where boxes hardly find back.
+    `points_in_boxes`: a quarter of the points lies in the object's box instead of anywhere, so that thin and small objects are met at all.
     Raises UserError for values that do not go together.
     """
 
@@ -63,6 +67,8 @@ class Config:
     denoising_queries: int = 100
     label_noise: float = 0.2
     box_noise: float = 0.4
+    box_for_empty: bool = False
+    points_in_boxes: bool = False
     num_heads: int = 8
     sampling_points: int = 4
     levels: int = 4

@@ -50,7 +50,7 @@ class Criterion:
 
     def __init__(self, config: Config, num_classes: int) -> None:
         self.num_classes = num_classes
-        self.points = config.points
+        self.points, self.points_in_boxes = config.points, config.points_in_boxes
         self.weights = dict(WEIGHTS)
         self.sampler: Sampler = uniform
 
@@ -94,7 +94,8 @@ class Criterion:
             raise ValueError(f"logits of {classes} classes, a criterion for {self.num_classes}")
         with torch.autocast(device.type, enabled=False):
             targets = [{name: value.to(device) for name, value in each.items()} for each in targets]
-            truths, masks = Targets.collate(targets), TruthMasks([each["masks"] for each in targets], size)
+            boxes = [each["boxes"].float() for each in targets] if self.points_in_boxes else None
+            truths, masks = Targets.collate(targets), TruthMasks([each["masks"] for each in targets], size, boxes)
             blocks = [_stacked([*outputs.auxiliary, outputs.final]), _stacked([outputs.selected, *outputs.balanced])]
             assigned = match(blocks, truths, masks, self.points, self.sampler)
             count = float(max(1, truths.total))
@@ -170,7 +171,7 @@ def _compared(rows: Rows, masks: TruthMasks, points: int, sampler: Sampler) -> T
     """Cross entropy and dice loss f32[2,R]."""
     maps = torch.cat([product.of(rows.image, query) for product, query in rows.products])
     maps = (maps if rows.cells is None else maps[rows.cells]).unflatten(0, rows.shape)
-    where = uncertain_points(maps.detach(), points, sampler)
+    where = uncertain_points(maps.detach(), points, sampler, masks.around(rows.image))
     found = sampled(maps.flatten(0, 1)[:, None], where.flatten(0, 1)[:, None])[:, 0, 0].nan_to_num(0, 0, 0)
     wanted = masks.own(rows.image, where).flatten(0, 1)
     entropy = (softplus(found) - found * wanted).mean(1)

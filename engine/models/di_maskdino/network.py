@@ -67,7 +67,8 @@ class DIMaskDINO(Network):
 
     def _decode(self, memory: Memory, features: Tensor, noise: Denoising | None) -> Outputs:
         selected, masks, tokens = self._select(memory, features)
-        balanced = self.balancing(tokens.detach(), mask_boxes(masks).sigmoid())
+        other = selected.boxes.detach() if self.config.box_for_empty else None
+        balanced = self.balancing(tokens.detach(), mask_boxes(masks, other).sigmoid())
         x, boxes = self._queries(balanced)
         noisy, mask = 0, None
         if noise is not None:

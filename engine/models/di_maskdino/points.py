@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 Sampler = Callable[[int, int, torch.device], Tensor]
 OVERSAMPLING = 3.0
 UNCERTAIN_SHARE = 0.75
+WIDER = 1.25
 
 
 def uniform(rows: int, points: int, device: torch.device) -> Tensor:
@@ -56,11 +57,13 @@ def softplus(x: Tensor) -> Tensor:
 class TruthMasks:
     """Masks of a batch, u8[n,S,S/8] packed or bool[n,S,S] an image, seen as part of a padded image of `size` (H, W).
 
-    They cover its upper left, below and to the right of them is nothing. One image at a time is unpacked.
+    They cover its upper left, below and to the right of them is nothing. One image at a time is unpacked. `boxes` cxcywh f32[n,4] an image
+    are only known where points are to lie in them.
     """
 
     masks: list[Tensor]
     size: tuple[int, int]
+    boxes: list[Tensor] | None = None
 
     def shared(self, image: int, points: Tensor) -> Tensor:
         """f32[n,P]: all masks of an image at the same points f32[P,2]."""
@@ -72,6 +75,13 @@ class TruthMasks:
         masks = unpacked(self.masks[image]).float()
         return sampled(masks[:, None], self._scaled(masks, points.transpose(0, 1)))[:, 0].transpose(0, 1)
 
+    def around(self, image: int) -> Tensor | None:
+        """Corners f32[n,2,2] of the boxes of an image, a quarter wider and higher, inside the image."""
+        if self.boxes is None:
+            return None
+        centre, half = self.boxes[image][:, :2], self.boxes[image][:, 2:] * (WIDER / 2)
+        return torch.stack((centre - half, centre + half), 1).clamp(0, 1)
+
     def _scaled(self, masks: Tensor, points: Tensor) -> Tensor:
         """Points of the padded image as points of the masks."""
         height, width = masks.shape[-2:]
@@ -81,18 +91,21 @@ class TruthMasks:
 
 
 @torch.no_grad()
-def uncertain_points(maps: Tensor, points: int, sampler: Sampler) -> Tensor:
+def uncertain_points(maps: Tensor, points: int, sampler: Sampler, inside: Tensor | None = None) -> Tensor:
     """f32[G,n,points,2] for maps of logits f32[G,n,h,w]: three quarters are the least sure ones of three times as many, the rest is random.
 
-    The n maps of a group choose from the same random points.
+    The n maps of a group choose from the same random points. The rest lies anywhere, or between the corners `inside` f32[n,2,2].
     """
     groups, maps_each = maps.shape[:2]
     candidates = sampler(groups, int(points * OVERSAMPLING), maps.device)
     count = int(points * UNCERTAIN_SHARE)
     chosen = least(sampled(maps, candidates[:, None])[:, :, 0].abs_(), count)
     candidates = candidates[:, None].expand(-1, maps_each, -1, -1).gather(2, chosen[..., None].expand(-1, -1, -1, 2))
-    rest = sampler(groups, points - count, maps.device)
-    return torch.cat((candidates, rest[:, None].expand(-1, maps_each, -1, -1)), 2)
+    rest = sampler(groups, points - count, maps.device)[:, None].expand(-1, maps_each, -1, -1)
+    if inside is not None:
+        low, high = inside[:, None].unbind(2)
+        rest = low + rest * (high - low)
+    return torch.cat((candidates, rest), 2)
 
 
 def least(values: Tensor, count: int) -> Tensor:

@@ -10,6 +10,7 @@ from torchvision.ops import box_convert, masks_to_boxes
 from engine.models.deformable_attention import ProjectedDeformableAttention
 from engine.models.di_maskdino.layers import box_position, centres, map_position
 from engine.models.di_maskdino.outputs import MaskProduct
+from engine.models.di_maskdino.points import TruthMasks, uncertain_points, uniform
 from engine.models.di_maskdino.selection import mask_boxes, pick, proposals, strongest, tight_boxes
 
 # ---- masks as products
@@ -166,3 +167,30 @@ def test_the_strongest_rows_are_those_with_the_largest_single_value():
     assert strongest(logits, 2).tolist() == [[1, 2]]
     assert strongest(logits, 50).tolist() == [[1, 2, 0]]
     assert pick(logits, strongest(logits, 2)).tolist() == [[[5.0, -9.0], [2.0, 2.0]]]
+
+
+def test_a_token_with_an_empty_mask_starts_from_its_own_box_where_that_is_wanted():
+    features = torch.zeros(1, 2, 8, 8)
+    features[0, 0] = -1.0
+    features[0, 1] = -1.0
+    features[0, 1, 2:5, 3:7] = 1.0
+    masks = MaskProduct(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]), features)
+    own = torch.tensor([[[0.3, 0.4, 0.2, 0.1], [0.9, 0.9, 0.1, 0.1]]])
+    corner, kept = mask_boxes(masks).sigmoid(), mask_boxes(masks, own).sigmoid()
+    assert corner[0, 0, 2:].max() < 1e-4
+    assert torch.allclose(kept[0, 0], own[0, 0], atol=1e-5)
+    assert torch.equal(corner[0, 1], kept[0, 1])
+    assert torch.allclose(kept[0, 1], torch.tensor([4.5, 3.0, 3.0, 2.0]) / 8, atol=1e-5)
+
+
+def test_a_quarter_of_the_points_lies_in_the_box_where_that_is_wanted():
+    boxes = torch.tensor([[0.2, 0.3, 0.08, 0.16], [0.9, 0.9, 0.4, 0.4]])
+    truth = TruthMasks([torch.zeros(2, 16, 16, dtype=torch.bool)], (16, 16), [boxes])
+    torch.manual_seed(0)
+    points = uncertain_points(torch.randn(3, 2, 8, 8), 100, uniform, truth.around(0))
+    low, high = boxes[:, None, :2] - 0.625 * boxes[:, None, 2:], boxes[:, None, :2] + 0.625 * boxes[:, None, 2:]
+    inside = ((points >= low.clamp(0, 1) - 1e-6) & (points <= high.clamp(0, 1) + 1e-6)).all(-1)
+    assert points.shape == (3, 2, 100, 2)
+    assert inside[:, :, 75:].all()
+    assert inside[:, 0, :75].float().mean() < 0.2
+    assert TruthMasks(truth.masks, (16, 16)).around(0) is None
