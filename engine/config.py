@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import types
 import typing
@@ -77,7 +78,7 @@ class TrainConfig:
     mask_loss: float = option(5.0, low=0, high=100, group="loss", tasks=("instance",))
     dice_loss: float = option(5.0, low=0, high=100, group="loss", tasks=("instance",))
     augment: str = option("standard", choices=("none", "flip", "standard", "large_scale", "tutorial"), group="data")
-    copy_paste: float = option(0.0, low=0, high=1, group="data", tasks=("instance",))
+    copy_paste: float = option(0.0, low=0, high=1, advanced=False, group="data", tasks=("instance",))
     resize: str = option("stretch", choices=("stretch", "crop"), group="data", tasks=("semantic",))
     sampling: str = option("plain", choices=("plain", "balanced"), group="data", tasks=(*MASKS_AND_TAGS, "instance"))
     plain_tail: float = option(0.15, low=0, high=1, group="data")
@@ -88,7 +89,7 @@ class TrainConfig:
     workers: int = option(-1, low=-1, high=64, group="machine")
     threads: int = option(AUTO, low=0, high=256, group="machine")
     seed: int = option(0, low=0, high=2**31 - 1, group="machine")
-    epochs_plan: dict[str, int] = option({}, group="recorded")
+    epochs_plan: dict[str, float] = option({}, group="recorded")
 
     def __post_init__(self) -> None:
         for each in dataclasses.fields(self):
@@ -163,7 +164,7 @@ def coerce(spec: dataclasses.Field[Any], value: Any) -> Any:
     """`value` as the field's type and inside its bounds; UserError naming value, bound and remedy otherwise."""
     kind = option_types()[spec.name]
     if isinstance(kind, types.GenericAlias) or typing.get_origin(kind) is dict:
-        return _epochs_by_epoch(value) if spec.name == "epochs_plan" else _values_by_name(spec.name, value)
+        return _epochs_by_moment(value) if spec.name == "epochs_plan" else _values_by_name(spec.name, value)
     if kind is str:
         value = str(value)
         if spec.metadata["choices"] and value not in spec.metadata["choices"]:
@@ -189,9 +190,12 @@ def _ratio(value: Any) -> Any:
         return value
 
 
-def _epochs_by_epoch(value: Any) -> dict[str, int]:
+def _epochs_by_moment(value: Any) -> dict[str, float]:
+    """The record of engine.clock: epochs, whole or not, by "epochs done" or "epochs done+batches"."""
     try:
-        return {str(int(epoch)): int(epochs) for epoch, epochs in dict(json.loads(value) if isinstance(value, str) else value).items()}
+        pairs = dict(json.loads(value) if isinstance(value, str) else value).items()
+        found = {"+".join(str(int(part)) for part in str(moment).split("+", 1)): float(epochs) for moment, epochs in pairs}
+        return {moment: int(epochs) if epochs.is_integer() else epochs for moment, epochs in found.items() if math.isfinite(epochs)}
     except (TypeError, ValueError) as error:
         raise UserError("option_plan", value=value) from error
 

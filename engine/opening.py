@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,13 +47,21 @@ def open_data(config: TrainConfig, task: Task, scratch: Path) -> Data:
     collection = with_valid(load(Path(config.data), scratch), config.valid_fraction, config.seed)
     train, valid = task.trainable(collection.split("train")), task.trainable(collection.split("valid"))
     if not train:
-        raise UserError("no_training_images", path=config.data)
+        raise _nothing_to_train(config.data, collection.problems)
     if not collection.classes or not any(map(task.teaches, train)):
         raise UserError(NOTHING.get(task.name, "no_training_objects"), path=config.data, images=len(train))
     fitted = task.fit(collection.classes, train + valid, config)
     if not any(map(task.teaches, fitted.samples[: len(train)])):  # what counted as something may be the background
         raise UserError(NOTHING.get(task.name, "no_training_objects"), path=config.data, images=len(train))
     return Data(fitted.classes, fitted.samples[: len(train)], fitted.samples[len(train):], list(collection.problems), fitted.options, fitted.reasons)
+
+
+def _nothing_to_train(path: str, problems: Sequence[Problem]) -> UserError:
+    """Why no image can be learnt from: nobody labelled one, or the labels are faulty."""
+    faults = [each for each in problems if each.severity == "error"]
+    if not faults:
+        return UserError("no_training_images", path=path)
+    return UserError("no_usable_labels", path=path, count=len(faults), where=faults[0].where, first=faults[0].message())
 
 
 def start_weights(network: Network, spec: ModelSpec, wanted: str) -> tuple[weights.Coverage | None, str]:

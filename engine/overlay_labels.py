@@ -21,9 +21,9 @@ HEAT = ("#440154", "#472D7B", "#3B528B", "#2C728E", "#21918C", "#28AE80", "#5EC9
 
 def draw_labels(image: np.ndarray, labels: Labels, classes: Sequence[str], *, opacity: float = 0.4, contours: bool = False,
                 thresholds: Sequence[float] | None = None, names: bool = True) -> np.ndarray:
-    """A new u8[H,W,3]. `contours`: areas are edged, not filled. `thresholds` (per class) decide which tags are told; without them 0.5."""
+    """A new u8[H,W,3]. `contours`: areas and masks are edged, not filled. `thresholds` (per class) decide which tags are told; without them 0.5."""
     if isinstance(labels, Instances):
-        return draw(image, labels, classes, opacity=opacity, names=names)
+        return draw(image, labels, classes, opacity=0.0 if contours else opacity, names=names)
     if isinstance(labels, SemanticMask):
         pen = Pen.for_image(image.shape[1], image.shape[0])
         return draw_mask(image, labels, classes, opacity=0.0 if contours else opacity, edge=pen.width if contours else 1)

@@ -74,6 +74,11 @@ class Predictor:
         """Whether classes exclude each other, so that the likeliest is the answer."""
         return self.task.options.get("mode") == "multiclass"
 
+    def adjust(self, **thresholds: Any) -> None:
+        """Thresholds of the task ("nms", "every_class", "detections") in place of those that were stored with the model; None leaves one as it is."""
+        given = {name: value for name, value in thresholds.items() if value is not None}
+        self.task = self.task.bound(self.task.options, {**self.task.thresholds, **given})
+
     def tag_thresholds(self, wanted: float | None) -> list[float]:
         """Per class, from which probability on a tag counts as there: as wanted, else as found in validation."""
         if wanted is not None or self.exclusive:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from engine.datasets.outlines import mask_of, rle_of_mask
 from engine.overlay import color_of
@@ -77,6 +78,18 @@ def _run_lengths(shape: Polygons | RLE, size: tuple[int, int]) -> dict[str, Any]
     """A mask as COCO writes it: {"size": [height, width], "counts": text}."""
     mask = shape if isinstance(shape, RLE) else rle_of_mask(mask_of(shape, size))
     return {"size": list(mask.size), "counts": mask.counts.decode("ascii")}
+
+
+def object_area(shape: Polygons | RLE) -> int:
+    """Pixels of a mask; of outlines, what they enclose."""
+    if isinstance(shape, RLE):
+        return int(coco_mask.area({"size": list(shape.size), "counts": shape.counts}))
+    return round(sum(_enclosed(ring) for ring in shape.rings) - sum(_enclosed(hole) for hole in shape.holes))
+
+
+def _enclosed(ring: np.ndarray) -> float:
+    x, y = ring[:, 0], ring[:, 1]
+    return abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1))) / 2
 
 
 def _tags(labels: Tags, classes: Sequence[str], thresholds: Sequence[float], single: bool) -> list[dict[str, Any]]:

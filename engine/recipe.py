@@ -21,6 +21,7 @@ PATIENCE = 20
 FEW_OBJECTS = 5
 MOST_NAMES = 20
 DETECTIONS = 100  # objects of an image that are told and counted, where there are outlines
+SIZES = ("backbone", "hidden_dim", "encoder_layers", "encoder_ffn", "decoder_layers", "decoder_ffn", "di_layers")  # options that change the memory
 ROOM = 50  # counts that are suggested are multiples of it
 OPEN: dict[str, Any] = {"weight_decay": -1, "clip": -1, "patience": -1, "schedule": "auto"}  # where 0 is a value of its own
 
@@ -121,6 +122,21 @@ def schedule_facts(config: TrainConfig, total_steps: int, epochs: int) -> tuple[
         *(matcher if config.task == "detect" else ()),
         Derived("ema", round(ema_decay(config, total_steps), 5), "ema_steps", {"steps": total_steps}),
     )
+
+
+def steps_per_epoch(config: TrainConfig, data: DataFacts) -> Derived:
+    """Where minutes limit the run, this is all that is known of its steps before the speed is measured."""
+    steps = -(-max(1, data.train_images // config.batch) // config.accumulate)
+    return Derived("steps_per_epoch", steps, "steps_per_epoch", {"images": data.train_images, "batch": config.batch * config.accumulate})
+
+
+def memory_facts(config: TrainConfig, spec: ModelSpec) -> tuple[Derived, ...]:
+    """GiB that training takes, where it was measured for the model as it is published."""
+    if not spec.memory or any(each.name in SIZES and config.options.get(each.name, each.default) != each.default for each in spec.options):
+        return ()
+    resting, per_megapixel = spec.memory
+    need = resting + per_megapixel * config.batch * config.image_size**2 / 1e6
+    return (Derived("memory", round(need, 1), "memory_measured", {"batch": config.batch, "size": config.image_size}),)
 
 
 def _fall(config: TrainConfig, total_steps: int, epochs: int) -> tuple[Derived, ...]:

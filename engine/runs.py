@@ -170,8 +170,8 @@ def requeue(run: Run) -> None:
         raise UserError("run_active", run=run.id)
     if phase == "done":
         raise UserError("run_done", run=run.id)
-    if not run.last.exists() and (config := run.config()).minutes and len(config.epochs_plan) == 1:
-        run.write_config(config.replace(epochs_plan={}))  # a first guess that no epoch has corrected yet is no record to repeat
+    if not run.last.exists() and (config := run.config()).minutes and all(moment.split("+")[0] == "0" for moment in config.epochs_plan):
+        run.write_config(config.replace(epochs_plan={}))  # guesses before the first epoch was complete are no record to repeat
     (run.folder / "stop").unlink(missing_ok=True)
     run.write_state(phase="queued", pid=None, pid_started=None, error=None)
 

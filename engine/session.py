@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine import __version__, checkpoint, schedule, weights
 from engine.config import Stage, TrainConfig, stages_of
@@ -20,7 +20,7 @@ from engine.evaluate import SquareCache, predict_samples
 from engine.machine import choose_device, detect
 from engine.measuring import Arithmetic, fastest
 from engine.models import checked_options, create, models
-from engine.models.network import Network, tolerate_single_values
+from engine.models.network import Loss, tolerate_single_values
 from engine.opening import facts_of, open_data, seed_everything, start_weights, use_threads, worker_count
 from engine.predict import Predictor, Preprocess
 from engine.recipe import Machine, ema_decay, plain_from, suggest
@@ -33,20 +33,10 @@ UNREADABLE_LIMIT = 0.05
 PREVIEWS = 4
 
 
-class Loss(nn.Module):
-    """Makes the network's loss its forward, so that accelerate wraps precision and distribution around it."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        return self.network.loss(images, targets)
-
-
 class Session:
-    """State of one run. `step` counts optimiser steps, `epoch` the one in progress (from 1), `batch` the batches done in it.
+    """State of one run. `step` counts optimiser steps, `epoch` the one in progress (from 1), `batch` the batches done in it, `length` all epochs.
 
+    The last epoch may be a part. `pace` are seconds of a batch and between epochs, of late; `replay`: the length follows the record of a run.
     `terms` are the losses since the last row of metrics, `bad` the batches in a row without a usable loss or gradient.
     """
 
@@ -80,6 +70,8 @@ class Session:
         self.bad = 0
         self.stages, self.plateau = stages_of(self.config.stages), schedule.Plateau()
         self.epochs = max(1, self.config.epochs)
+        self.length: float = self.epochs
+        self.pace, self.replay = (0.0, 0.0), False
         self.unreadable: set[str] = set()
         self._open_loaders()
 
@@ -126,13 +118,24 @@ class Session:
     def steps_per_epoch(self) -> int:
         return -(-len(self.batches) // self.config.accumulate)
 
+    def steps_of(self, epoch: int) -> int:
+        """Steps of an epoch (from 1): fewer in the last one when it is cut."""
+        part = max(1, round(min(1.0, self.length - epoch + 1) * len(self.batches)))
+        return -(-part // self.config.accumulate)
+
+    @property
+    def batches_now(self) -> int:
+        """Batches of the epoch in progress."""
+        return min(len(self.batches), self.steps_of(self.epoch) * self.config.accumulate)
+
     @property
     def total_steps(self) -> int:
-        return self.steps_per_epoch * self.epochs
+        return self.steps_per_epoch * (self.epochs - 1) + self.steps_of(self.epochs)
 
-    def set_epochs(self, epochs: int) -> None:
+    def set_epochs(self, length: float) -> None:
         """Change the length of the run: rate and average follow. It never ends before what is done already."""
-        self.epochs = max(epochs, self.epoch if self.batch else self.epoch - 1, 1)
+        self.length = max(length, self.epoch - 1 + self.batch / len(self.batches), 1 / len(self.batches))
+        self.epochs = math.ceil(self.length)
         if hasattr(self, "ema"):
             self.ema.set_decay(ema_decay(self.config, self.total_steps))
 
@@ -162,10 +165,9 @@ class Session:
 
     def _rate(self) -> float:
         """Multiplier of the base rates now. Each stage runs through the schedule of its own."""
-        stage, first = self.stage, 0
+        stage, first, total = self.stage, 0, self.total_steps
         if self.stages:
-            first = max(each for each in self._firsts() if each <= self.epoch) - 1
-        total = stage.epochs * self.steps_per_epoch
+            first, total = max(each for each in self._firsts() if each <= self.epoch) - 1, stage.epochs * self.steps_per_epoch
         curve = schedule.factor(self.config, self.step - first * self.steps_per_epoch, total_steps=total, epochs=stage.epochs)
         return curve * self.plateau.scale * (stage.lr / self.config.lr if stage.lr else 1.0)
 
@@ -248,8 +250,8 @@ class Session:
         checkpoint.save({
             "version": __version__, "model": self.network.state_dict(), "ema": self.ema.network.state_dict(), "ema_updates": self.ema.updates,
             "optimizer": self.optimizer.state_dict(), "scaler": scaler.state_dict() if scaler else None, "random": checkpoint.random_state(),
-            "step": self.step, "epoch": self.epoch, "batch": self.batch, "epochs": self.epochs, "elapsed": self.elapsed, "best": self.best,
-            "plateau": [self.plateau.best, self.plateau.waited, self.plateau.scale],
+            "step": self.step, "epoch": self.epoch, "batch": self.batch, "epochs": self.length, "elapsed": self.elapsed, "best": self.best,
+            "pace": self.pace, "replay": self.replay, "plateau": [self.plateau.best, self.plateau.waited, self.plateau.scale],
             "terms": self.terms, "classes": list(self.data.classes), "config": self.config.as_dict(),
         }, file)
 
@@ -270,6 +272,7 @@ class Session:
         self.step, self.epoch, self.batch = state["step"], state["epoch"], state["batch"]
         self.elapsed, self.best, self.terms = state["elapsed"], state["best"], state["terms"]
         self.plateau = schedule.Plateau(*state.get("plateau", ()))
+        self.pace, self.replay = state.get("pace", self.pace), state.get("replay", False)
         self.set_epochs(state["epochs"])
         checkpoint.restore_random_state(state["random"])
 

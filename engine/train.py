@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
@@ -10,17 +9,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from engine.clock import Clock
 from engine.config import TrainConfig
 from engine.evaluate import predict_samples
-from engine.predict import load
 from engine.opening import facts_of
+from engine.predict import load
 from engine.recipe import Derived, notes, schedule_facts
 from engine.session import Session
 from engine.types import UserError
 
 ROWS_PER_EPOCH = 10
 NON_FINITE_LIMIT = 5
-REPLAN_TOLERANCE = 0.04
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,7 @@ def train(config: TrainConfig, folder: Path | None = None, *, stop: Callable[[],
         session.prepare(way)
         if resumed:
             session.restore(folder / "last.pt")
+            clock.go_on()
             yield Event("note", session.step, session.epoch, {"key": "resumed", "step": session.step, "epoch": session.epoch})
         yield Event("recorded", session.step, session.epoch, {"config": session.config, "seconds": seconds})
         yield Event("plan", session.step, session.epoch, _plan(session))
@@ -66,8 +66,7 @@ def train(config: TrainConfig, folder: Path | None = None, *, stop: Callable[[],
                 clock.end_after()
             session.epoch, session.batch = session.epoch + 1, 0
             if clock.replan() or clock.ended:
-                yield Event("recorded", session.step, session.epoch - 1, {"config": session.config})
-                yield Event("plan", session.step, session.epoch - 1, _plan(session))
+                yield from _planned(session, session.epoch - 1)
             session.save_last(folder / "last.pt")
             yield Event("checkpoint", session.step, session.epoch - 1)
             if stop() and session.epoch <= session.epochs:
@@ -75,73 +74,6 @@ def train(config: TrainConfig, folder: Path | None = None, *, stop: Callable[[],
                 return
         yield from _report(session, folder)
         yield Event("done", session.step, session.epochs, {"best": session.best})
-
-
-class Clock:
-    """Keeps a run within its minutes by choosing the number of epochs, and records each choice in the config.
-
-    A config that already holds such a record is repeated from it, without looking at the time.
-    """
-
-    def __init__(self, session: Session, *, replay: bool) -> None:
-        self.session, self.replay = session, replay
-        self.limit = session.config.minutes * 60
-        self.ended = False
-        self.mark = time.monotonic()
-        if replay:
-            session.set_epochs(session.config.epochs_plan.get("0", session.epochs))
-
-    def first_plan(self, seconds_per_step: float | None) -> None:
-        """A first guess from the measured step; the first epoch corrects it."""
-        if self.limit and not self.replay:
-            per_epoch = (seconds_per_step or 0.2) * len(self.session.batches) * 1.3 + 0.5
-            self._record(max(1, round(self.limit / per_epoch)))
-
-    def tick(self) -> None:
-        now = time.monotonic()
-        self.session.elapsed, self.mark = self.session.elapsed + now - self.mark, now
-
-    def replan(self) -> bool:
-        """After an epoch: how many will there be? True when the answer changed."""
-        session = self.session
-        self.tick()
-        before = session.epochs
-        if self.replay:
-            session.set_epochs(session.config.epochs_plan.get(str(session.epoch - 1), session.epochs))
-        elif self.limit and not self.ended:
-            per_epoch = session.elapsed / (session.epoch - 1)
-            epochs = max(session.epoch - 1, session.epoch - 1 + math.floor((self.limit - session.elapsed) / per_epoch))
-            late = session.epochs > epochs and session.epoch > session.epochs - 3
-            if abs(epochs - session.epochs) > REPLAN_TOLERANCE * session.epochs or late:
-                self._record(epochs)
-        return session.epochs != before
-
-    def out_of_time(self) -> bool:
-        """Far beyond the limit inside an epoch: the machine became slow."""
-        return bool(self.limit) and not self.replay and self.session.elapsed > 1.1 * self.limit + 5
-
-    def end_here(self) -> None:
-        """The epoch in progress becomes the last one."""
-        self._record(self.session.epoch)
-
-    def end_after(self) -> None:
-        """The epoch that is complete was the last one."""
-        self.ended = True
-        self._record(self.session.epoch, self.session.epoch)
-
-    def _record(self, epochs: int, decided_after: int | None = None) -> None:
-        """The run has this many epochs, as was seen after the given one (the one before the epoch in progress)."""
-        session = self.session
-        session.set_epochs(epochs)
-        key = session.epoch - 1 if decided_after is None else decided_after
-        chosen = {**session.config.epochs_plan, str(key): session.epochs}
-        session.config = session.config.replace(epochs_plan=chosen)
-
-    def eta(self) -> float | None:
-        """Seconds left, from the speed so far."""
-        session = self.session
-        done = (session.epoch - 1) + session.batch / len(session.batches)
-        return session.elapsed / done * (session.epochs - done) if done > 0 else None
 
 
 def _opening(session: Session, resumed: bool) -> Iterator[Event]:
@@ -175,15 +107,21 @@ def _plan(session: Session) -> dict[str, Any]:
             "facts": schedule_facts(session.config, session.total_steps, session.epochs)}
 
 
+def _planned(session: Session, epoch: int | None = None) -> Iterator[Event]:
+    """What is told of another length of the run."""
+    epoch = session.epoch if epoch is None else epoch
+    yield Event("recorded", session.step, epoch, {"config": session.config})
+    yield Event("plan", session.step, epoch, _plan(session))
+
+
 def _epoch(session: Session, clock: Clock, stop: Callable[[], bool]) -> Generator[Event, None, bool]:
     """The rest of the current epoch. Returns False when it was asked to stop before its end; when time is over, it ends early.
 
     Rows, stops and the end of time come between two steps, never amid gathered gradients.
     """
     session.start_epoch()
-    every = max(1, session.steps_per_epoch // ROWS_PER_EPOCH)
     images, steps = 0, session.batch // session.config.accumulate
-    clock.tick()
+    clock.begin_epoch()
     begun = session.elapsed
     for batch in session.loader:
         for name in session.note_unreadable(batch.unreadable):
@@ -196,16 +134,23 @@ def _epoch(session: Session, clock: Clock, stop: Callable[[], bool]) -> Generato
         if not session.between_steps:
             continue
         steps += 1
-        if session.terms and (steps % every == 0 or steps == session.steps_per_epoch):
+        planned = clock.adapt()
+        over = session.batch >= session.batches_now
+        if session.terms and (over or steps % max(1, session.steps_of(session.epoch) // ROWS_PER_EPOCH) == 0):
             yield Event("step", session.step, session.epoch, {
                 "row": _mean(session.terms), "images_per_s": images / max(1e-6, session.elapsed - begun), "eta_s": clock.eta()})
             session.terms = []
-        if steps < session.steps_per_epoch and stop():
+        if planned:
+            yield from _planned(session)
+        if not over and stop():
             return False
-        if steps < session.steps_per_epoch and clock.out_of_time():
+        if not over and clock.out_of_time():
             clock.end_here()
             yield Event("note", session.step, session.epoch, {"key": "out_of_time", "epoch": session.epoch})
             break
+        if over:
+            break
+    clock.end_steps()
     return True
 
 

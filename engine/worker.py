@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -147,18 +147,29 @@ class Recorder:
     def _previews(self, event: Any) -> None:
         """A few validation images with what was found, per epoch; small ones enlarged, so that lines and names stay fine."""
         from engine.datasets.images import open_image, save_image
-        from engine.overlay_labels import draw_labels, enlarged
 
-        folder, limits = self.run.folder / "previews", event.values["thresholds"].get("classes")
+        folder = self.run.folder / "previews"
         for number, (sample, labels, threshold) in enumerate(event.values["previews"]):
             with suppress(UserError):  # an image that has vanished since costs its picture, not the run
-                picture, shown = enlarged(open_image(sample.image), labels.above(threshold), PREVIEW_SIDE)
-                save_image(folder / f"epoch_{event.epoch:05d}_{number}.jpg", draw_labels(picture, shown, event.values["classes"], thresholds=limits))
+                drawn = preview(open_image(sample.image), sample.labels, labels.above(threshold), event.values["classes"], event.values["thresholds"])
+                save_image(folder / f"epoch_{event.epoch:05d}_{number}.jpg", drawn)
         for old in sorted(folder.glob("epoch_*.jpg"))[: -5 * max(1, len(event.values["previews"]))]:
             old.unlink()
 
     def close(self) -> None:
         self.board.close()
+
+
+def preview(image: Any, truth: Any, found: Any, classes: Sequence[str], thresholds: dict[str, Any]) -> Any:
+    """u8[h,w,3]: what was found, drawn on the image; of tags, which lie nowhere, truth and answer beside it."""
+    from engine.overlay_labels import draw_labels, enlarged
+    from engine.overlay_tags import tag_card
+    from engine.types import Tags
+
+    if isinstance(truth, Tags) and isinstance(found, Tags):
+        return tag_card(image, truth, found, classes, thresholds.get("classes"), float(thresholds.get("temperature", 1.0)))
+    picture, shown = enlarged(image, found, PREVIEW_SIDE)
+    return draw_labels(picture, shown, classes)
 
 
 def board_values(split: str, values: dict[str, Any]) -> dict[str, float]:

@@ -9,10 +9,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FACTS, NETWORKS, TASKS, VERBS, RUNS, FACES = range(1, 7)
 LAYERS = {
-    FACTS: "__init__ types registry config messages text workspace overlay overlay_labels predictions datasets metrics augment",
+    FACTS: "__init__ types registry config messages text workspace overlay overlay_labels overlay_tags predictions datasets metrics augment",
     NETWORKS: "models losses weights bare_weights weights_reading machine",
     TASKS: "tasks recipe settings",
-    VERBS: "train schedule ema checkpoint measuring opening session evaluate predict explain export share video weights_mending",
+    VERBS: "train schedule clock ema checkpoint measuring opening session evaluate predict explain export share video weights_mending",
     RUNS: "runs jobs worker history",
     FACES: "__main__ commands",
 }

@@ -22,7 +22,7 @@ from ui.i18n import language_of, t
 from ui.pages.predict.downloads import as_json
 from ui.pages.predict.models import Told, file_of, predictors
 from ui.pages.predict.pictures import heat
-from ui.pages.predict.result import CLASSIFY, Filter, find_objects
+from ui.pages.predict.result import CLASSIFY, INSTANCE, Filter, find_objects, overlap_of, prepared
 from ui.pages.tools import convert_to_zip
 from ui.pages.train import data, monitor, plan, words
 from ui.selection import App
@@ -181,33 +181,40 @@ class Endpoints:
             return evaluate(predictor, samples, split=split)
 
     def predict(self, request: gr.Request, model: str, image: gr.FileData, threshold: float | None = None, explain: str = "", architecture: str = "",
-                options: dict[str, Any] | None = None) -> dict[str, Any]:
+                options: dict[str, Any] | None = None, nms: float | None = None, every_class: bool = False, tta: bool = False) -> dict[str, Any]:
         """Find objects, areas or classes in an image, as the model was trained for.
 
-        The entry of the image holds "instances" with boxes [x, y, width, height] in pixels; or "mask", a PNG as a data URL whose "values" say
+        The entry of the image holds "instances" with boxes [x, y, width, height] in pixels and, of a model for outlines, a "mask" as COCO's run
+        lengths; or "mask", a PNG as a data URL whose "values" say
         what its pixels mean ("masks" where classes may overlap), and "areas" in pixels, with mm2 where the file says how large a pixel is;
         or "tags", the surest first, each with its "score" and whether it is "present".
 
         Args:
             model: id of a run, or of a weights file of the workspace ("weights/name.pt").
             image: the upload.
-            threshold: lowest score or probability that counts, 0 to 1; by default 0.45 for objects, and for areas and classes what
+            threshold: lowest score or probability that counts, 0 to 1; by default 0.45 for boxes, and for outlines, areas and classes what
                 validation found best.
             explain: name of a class of a classification model; a heat map of where the model sees it comes under "heat", a JPEG as a data URL.
             architecture: name of the model, for a bare weights file whose tensors do not tell it, for instance "timm".
             options: what else such a file does not tell, for instance {"backbone": "mobilenetv3_small_100", "mode": "multiclass"}.
+            nms: for outlines: of two masks that overlap by more than this (IoU) the less sure one is left out, 0 to 1; 1 keeps all.
+            every_class: for outlines: each class that an object may be is an object of its own, not only its best class.
+            tta: look several times (mirrored and the like) and merge what is seen.
         """
         if threshold is not None and not 0 <= float(threshold) <= 1:
             raise UserError("option_bounds", name="threshold", value=threshold, low=0, high=1)
         if options is not None and not isinstance(options, dict):
             raise UserError("config_not_object", found=type(options).__name__)
         path, weights, told = uploaded(image), file_of(self.workspace, model), Told.of(architecture, options or {})
-        predictor = predictors(weights, told)
+        loaded = predictors(weights, told)
+        check_outlines(loaded, nms, every_class)
+        predictor = prepared(loaded, tta=bool(tta), tiled=False, every=bool(every_class))
         result = find_objects(predictor, [path], lambda done, total: None)
         for _, error in result.failures:
             raise error
         cut = predictor.cut if result.task != CLASSIFY else 0.5
-        chosen = Filter(cut if threshold is None else float(threshold), own=threshold is None)
+        chosen = Filter(cut if threshold is None else float(threshold), own=threshold is None, nms=overlap_of(loaded) if nms is None else float(nms),
+                        every=bool(every_class))
         answer = as_json(result, chosen)
         if explain:
             result.source = (weights, told)
@@ -235,6 +242,14 @@ def status(run: Run, language: str) -> dict[str, Any]:
     told = {name: state[name] for name in ("step", "epoch", "epochs", "eta_s", "images_per_s")}
     failure = {"message": error.message(language), "remedy": error.remedy(language)} if error else None
     return {"run": run.id, "state": state["phase"], **told, "failure": failure}
+
+
+def check_outlines(predictor: Any, nms: float | None, every_class: bool) -> None:
+    """Raises UserError for an overlap that cannot be, and for one that the model knows nothing of."""
+    if nms is not None and not 0 <= float(nms) <= 1:
+        raise UserError("option_bounds", name="nms", value=nms, low=0, high=1)
+    if (nms is not None or every_class) and predictor.task.name != INSTANCE:
+        raise UserError("outlines_only", names="nms, every_class", model=predictor.name)
 
 
 def uploaded(file: Any) -> Path:

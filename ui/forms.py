@@ -33,7 +33,10 @@ ENCODERS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnext50_32x4d", 
 BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101", "mobilenetv3_small_100", "mobilenetv3_large_100", "efficientnet_b0", "efficientnet_b3",
              "tf_efficientnetv2_s", "densenet121", "regnety_016", "convnext_atto", "convnext_nano", "convnext_tiny", "convnextv2_nano",
              "swin_tiny_patch4_window7_224", "vit_tiny_patch16_224", "vit_small_patch16_224", "vit_small_patch14_dinov2")
-SUGGESTED = {("unet", "encoder"): ENCODERS, ("timm", "backbone"): BACKBONES, ("hybridmednet", "backbone"): LISTED}
+PYRAMIDS = ("convnext_atto", "convnext_femto", "convnext_pico", "convnext_nano", "convnext_tiny", "convnext_small", "convnext_base", "convnext_large",
+            "resnet50", "resnet101", "swin_tiny_patch4_window7_224", "swin_small_patch4_window7_224", "swin_base_patch4_window7_224")
+SUGGESTED = {("unet", "encoder"): ENCODERS, ("timm", "backbone"): BACKBONES, ("hybridmednet", "backbone"): LISTED,
+             ("di_maskdino", "backbone"): PYRAMIDS}
 
 
 @dataclass(frozen=True)

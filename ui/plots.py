@@ -20,7 +20,8 @@ Row = Mapping[str, Any]
 Points = list[tuple[float, float]]
 LIMIT = 300
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#C0689B", "#A87400", "#7A8691", "#3E8FCB", "#8E6BBF")
-LOSS_COLOURS = {"total": "#7A8691", "class": "#D55E00", "bbox": "#0072B2", "giou": "#C0689B", "local": "#009E73", "mask": "#009E73", "dice": "#8E6BBF"}
+LOSS_COLOURS = {"total": "#7A8691", "class": "#D55E00", "bbox": "#0072B2", "giou": "#C0689B", "local": "#009E73", "mask": "#A87400",
+                "dice": "#8E6BBF"}
 PICTURE_STEPS = 240
 
 

@@ -10,14 +10,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from engine import messages
-from engine.commands.predict import add_bare, check_numbers
+from engine.commands.predict import add_bare, add_outlines, check_numbers, set_outlines
 from engine.datasets.collection import load
 from engine.datasets.faults import writing
 from engine.settings import pairs
 from engine.types import UserError
 
-PER_CLASS = {"detect": ("AP", "AP50"), "instance": ("mask_AP", "mask_AP50", "AP", "AP50"), "semantic": ("dice", "iou", "dice_global", "iou_global"),
-             "classify": ("auroc", "average_precision", "f1")}
+PER_CLASS = {"detect": ("AP", "AP50"), "instance": ("mask_AP", "mask_AP50", "boundary_AP", "AP", "AP50", "objects"),
+             "semantic": ("dice", "iou", "dice_global", "iou_global"), "classify": ("auroc", "average_precision", "f1")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_bare(parser)
     parser.add_argument("--json", metavar="FILE", help=messages.text("cli.help.json_file"))
     parser.add_argument("--threshold", type=float, default=0.0, help=messages.text("cli.help.threshold_evaluate"))
+    parser.add_argument("--tta", action="store_true", help=messages.text("cli.help.tta"))
+    add_outlines(parser)
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help=messages.text("option.device.help"))
     parser.add_argument("--batch", type=int, default=4, help=messages.text("cli.help.batch"))
 
@@ -38,6 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_numbers(arguments)
     predictor = load_model(arguments.target, arguments.model, device=arguments.device, options=pairs(arguments.set),
                            image_size=arguments.image_size)
+    predictor.tta = arguments.tta
+    set_outlines(predictor, arguments)
     with TemporaryDirectory(prefix="lightbox-") as scratch:
         collection = load(Path(arguments.data), Path(scratch))
         samples = collection.split("valid" if arguments.split == "val" else arguments.split)

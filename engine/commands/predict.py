@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", help=messages.text("cli.help.only"))
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help=messages.text("option.device.help"))
     parser.add_argument("--tta", action="store_true", help=messages.text("cli.help.tta"))
+    add_outlines(parser)
     parser.add_argument("--tiled", action="store_true", help=messages.text("cli.help.tiled"))
     parser.add_argument("--explain", action="store_true", help=messages.text("cli.help.explain"))
     parser.add_argument("--batch", type=int, default=4, help=messages.text("cli.help.batch"))
@@ -43,6 +44,22 @@ def add_bare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-size", type=int, default=0, help=messages.text("cli.help.image_size_bare"))
 
 
+def add_outlines(parser: argparse.ArgumentParser) -> None:
+    """What only models for outlines understand."""
+    parser.add_argument("--nms", type=float, default=None, metavar="IOU", help=messages.text("cli.help.nms"))
+    parser.add_argument("--every-class", action="store_true", help=messages.text("cli.help.every_class"))
+    parser.add_argument("--detections", type=int, default=None, metavar="N", help=messages.text("cli.help.detections"))
+
+
+def set_outlines(predictor: Predictor, arguments: argparse.Namespace) -> None:
+    """Raises UserError where the model finds no outlines."""
+    given = {"nms": arguments.nms, "every_class": arguments.every_class or None, "detections": arguments.detections}
+    asked = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]
+    if asked and predictor.task.name != "instance":
+        raise UserError("outlines_only", names=", ".join(asked), model=predictor.name)
+    predictor.adjust(**given)
+
+
 def run(arguments: argparse.Namespace) -> int:
     from engine.predict import load
     from engine.predictions import document
@@ -53,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     predictor = load(arguments.target, arguments.model, classes=names, device=arguments.device, options=pairs(arguments.set),
                      image_size=arguments.image_size)
     predictor.tta, predictor.tiled = arguments.tta, arguments.tiled or predictor.tiled
+    set_outlines(predictor, arguments)
     if arguments.explain and predictor.task.name != "classify":
         raise UserError("explain_task", model=predictor.name, task=predictor.task.name)
     only = _class_ids(_names(arguments.only), predictor.classes) if arguments.only else None
@@ -123,8 +141,8 @@ def _summary(file: Path, told: dict[str, Any]) -> str:
 
 
 def check_numbers(arguments: argparse.Namespace) -> None:
-    """Raises UserError for a --batch or --threshold that makes no sense."""
-    for name, low, high in (("batch", 1, 1024), ("threshold", 0, 1)):
+    """Raises UserError for a number that makes no sense."""
+    for name, low, high in (("batch", 1, 1024), ("threshold", 0, 1), ("nms", 0, 1), ("detections", 1, 2000)):
         value = getattr(arguments, name)
         if value is not None and not low <= value <= high:
             raise UserError("option_bounds", name=name, value=value, low=low, high=high)

@@ -105,6 +105,11 @@ class Dataset(StoreFile):
         """{split: {"images", "boxes", "unlabeled", "classes": {name: objects}}}; computed once a revision."""
         return self.cached("counts", counted)
 
+    def most_objects(self) -> dict[str, int]:
+        """{split: objects of the fullest image}; computed once a revision."""
+        return self.cached("most_objects", lambda connection: dict(connection.execute(
+            "SELECT split, max(objects) FROM images WHERE trashed IS NULL GROUP BY split").fetchall()))
+
     def groups(self, limit: int = 500) -> list[str]:
         """The first `limit` patients, videos or folders that images belong to, by name."""
         with self.connection() as connection:

@@ -55,7 +55,8 @@ class ModelSpec:
     `mean`, `std` are per channel, for RGB in 0..1. `parameters` counts in millions (4 classes).
     `learning_rate` is the published one at `reference_batch` images; `backbone_lr_ratio` multiplies it for the backbone.
     `scratch_learning_rate` is the rate without pretrained weights (0: somewhat above the published one), `clip` the limit of gradients.
-    `capacity` is the number of objects per image that the network can find.
+    `capacity` is the number of objects per image that the network can find. `memory`: GiB that training takes at rest and for each megapixel
+    of a batch, as measured on a processor in fp32; () where it was not.
     """
 
     name: str
@@ -78,6 +79,7 @@ class ModelSpec:
     schedule: str = "flat_cosine"
     cpu_image_size: int = 320
     cpu_batch: int = 4
+    memory: tuple[float, float] | tuple[()] = ()
     options: tuple[ModelOption, ...] = ()
     infer: Callable[[dict[str, Tensor], Mapping[str, Any]], dict[str, Any]] | None = None
     check: Callable[[Mapping[str, Any]], None] | None = None

@@ -73,11 +73,13 @@ class Classify(Task):
     def fit(self, classes: tuple[str, ...], samples: list[Sample], config: TrainConfig) -> Fitted:
         """Every image with exactly one tag, and all others known to be absent: single-label.
 
-        Raises UserError for coarse classes that cannot be, or that the model has no head for.
+        Raises UserError for coarse classes that cannot be, or that the model has no head for, and where single labels are wanted but not given.
         """
         mode = str(config.options.get("mode", "auto"))
         if mode == "auto":
             mode = "multiclass" if len(classes) > 1 and all(map(_one_of_all, samples)) else "multilabel"
+        if mode == "multiclass" and (odd := [each for each in samples if not _one_alone(each)]):
+            raise UserError("tags_not_single", count=len(odd), images=len(samples), first=odd[0].name or odd[0].image.name)
         options: dict[str, Any] = {"mode": mode}
         if config.coarse_classes.strip():
             if not config.options.get("hierarchical"):
@@ -149,6 +151,11 @@ def _one_of_all(sample: Sample) -> bool:
     """Exactly one tag is there, and all others are known not to be."""
     values = sample.labels.values if isinstance(sample.labels, Tags) else np.zeros(0)
     return bool(len(values)) and int((values == 1).sum()) == 1 and int((values == 0).sum()) == len(values) - 1
+
+
+def _one_alone(sample: Sample) -> bool:
+    """Exactly one tag is there."""
+    return isinstance(sample.labels, Tags) and int((sample.labels.values == 1).sum()) == 1
 
 
 def _placed(labels: Labels | None, place: Sequence[int], count: int) -> Labels | None:

@@ -25,14 +25,18 @@ DEFAULT_THRESHOLD = 0.5
 RAREST = 0.001
 VIEWS = ((1.0, False), (1.0, True), (0.75, False), (1.25, False))  # scale of the input, mirrored
 STEP = 32
+FEW_IMAGES = 100  # of so few, boundaries are measured after every epoch
 UNSURE = 0.01
 
 
 class ObjectMeter:
-    """COCO's metrics of boxes and of masks; with `boundary`, also of masks along their boundary."""
+    """COCO's metrics of boxes and of masks; with `boundary`, or of few images, also of masks along their boundary.
 
-    def __init__(self, classes: Sequence[str], *, boundary: bool) -> None:
-        self.classes, self.boundary = classes, boundary
+    `nms` is what the predictions were made with.
+    """
+
+    def __init__(self, classes: Sequence[str], *, boundary: bool, nms: float = OVERLAP_LIMIT) -> None:
+        self.classes, self.boundary, self.nms = classes, boundary, nms
         self.truth: list[Instances] = []
         self.found: list[Instances] = []
         self.sizes: list[tuple[int, int]] = []
@@ -52,9 +56,10 @@ class ObjectMeter:
             masks = score(self.truth, self.found, self.sizes, self.classes, "masks")
             _add(metrics, per_class, masks, "mask_")
             threshold = masks.threshold
-            if self.boundary:
+            if self.boundary or len(self.truth) <= FEW_IMAGES:
                 _add(metrics, per_class, score(self.truth, self.found, self.sizes, self.classes, "boundary"), "boundary_")
-        return {"metrics": metrics, "per_class": per_class, "thresholds": {"score": DEFAULT_THRESHOLD if threshold is None else threshold}}
+        limits = {"score": DEFAULT_THRESHOLD if threshold is None else threshold, "nms": self.nms}
+        return {"metrics": metrics, "per_class": per_class, "thresholds": limits}
 
 
 def _add(metrics: dict[str, float | None], per_class: list[dict[str, Any]], more: DetectionScore, prefix: str) -> None:
@@ -64,7 +69,10 @@ def _add(metrics: dict[str, float | None], per_class: list[dict[str, Any]], more
 
 
 class Instance(Task):
-    """`thresholds["nms"]`: the IoU of masks from which on the less sure of two objects goes; 1 keeps all."""
+    """`thresholds["nms"]`: the IoU of masks from which on the less sure of two objects goes; 1 keeps all.
+
+    `thresholds["every_class"]`: each class of a query is an object of its own. `thresholds["detections"]`: the most objects of an image.
+    """
 
     name = "instance"
     headline = "mask_AP50"
@@ -117,7 +125,17 @@ class Instance(Task):
 
     def decode(self, outputs: dict[str, Tensor], sizes: Sequence[tuple[int, int]]) -> list[Labels]:
         """The best class of each query, at most CANDIDATES objects, best first; masks as run lengths at the size of the original."""
-        return [suppressed(each, self._limit) for each in _decoded(outputs, sizes)]
+        return [self._suppressed(each) for each in self._decoded(outputs, sizes)]
+
+    def _decoded(self, outputs: Mapping[str, Tensor], sizes: Sequence[tuple[int, int]]) -> list[Instances]:
+        return _decoded(outputs, sizes, limit=self._most, every_class=bool(self.thresholds.get("every_class")))
+
+    def _suppressed(self, found: Instances) -> Instances:
+        return suppressed(found, self._limit, by_class=bool(self.thresholds.get("every_class")))
+
+    @property
+    def _most(self) -> int:
+        return int(self.thresholds.get("detections", CANDIDATES))
 
     @property
     def _limit(self) -> float:
@@ -130,12 +148,12 @@ class Instance(Task):
             side = [max(STEP, round(length * scale / STEP) * STEP) for length in pixels.shape[-2:]]
             seen = pixels if scale == 1 else functional.interpolate(pixels, side, mode="bilinear", align_corners=False, antialias=True)
             outputs = forward(seen.flip(-1)) if mirrored else forward(seen)
-            found = _decoded(_mirrored(outputs) if mirrored else outputs, sizes)
-            views.append([suppressed(each.above(UNSURE), self._limit) for each in found])
-        return [suppressed(merged(each), self._limit)[:CANDIDATES] for each in zip(*views, strict=True)]
+            found = self._decoded(_mirrored(outputs) if mirrored else outputs, sizes)
+            views.append([self._suppressed(each.above(UNSURE)) for each in found])
+        return [self._suppressed(merged(each))[: self._most] for each in zip(*views, strict=True)]
 
     def meter(self, classes: Sequence[str], *, final: bool = False) -> ObjectMeter:
-        return ObjectMeter(classes, boundary=final)
+        return ObjectMeter(classes, boundary=final, nms=self._limit)
 
     def rank(self, metrics: Mapping[str, Any]) -> list[float]:
         return [metrics.get(name) or 0.0 for name in ("mask_AP", "mask_AP50", "AP")]
@@ -158,13 +176,14 @@ def target_of(scene: Scene) -> dict[str, Tensor]:
             "masks": torch.from_numpy(np.ascontiguousarray(scene.masks))}
 
 
-def _decoded(outputs: Mapping[str, Tensor], sizes: Sequence[tuple[int, int]]) -> list[Instances]:
+def _decoded(outputs: Mapping[str, Tensor], sizes: Sequence[tuple[int, int]], *, limit: int, every_class: bool) -> list[Instances]:
     """Each image's objects at its own size; the network saw the whole image, stretched."""
     found = []
     for i, size in enumerate(sizes):
         masks = outputs["masks"][i]
         frame = Frame.stretched((4 * masks.shape[-1], 4 * masks.shape[-2]), size)
-        found.append(clipped(decoded({"logits": outputs["logits"][i], "boxes": outputs["boxes"][i], "masks": masks}, frame), size))
+        found.append(clipped(decoded({"logits": outputs["logits"][i], "boxes": outputs["boxes"][i], "masks": masks}, frame, limit=limit,
+                                     every_class=every_class), size))
     return found
 
 

@@ -23,12 +23,15 @@ def overlaps(first: Instances, second: Instances) -> np.ndarray:
     return np.asarray(pairs, np.float64).reshape(len(first), len(second))
 
 
-def suppressed(found: Instances, limit: float) -> Instances:
-    """Best first, without objects whose mask overlaps that of a better one by more than `limit`, whatever their classes. 1 keeps all."""
+def suppressed(found: Instances, limit: float, *, by_class: bool = False) -> Instances:
+    """Best first, without objects whose mask overlaps that of a better one by more than `limit`, whatever their classes; `by_class`: only of
+    the same class. 1 keeps all."""
     ordered = found.above(-1.0)
     if limit >= 1 or len(ordered) < 2:
         return ordered
     same = overlaps(ordered, ordered) > limit
+    if by_class:
+        same &= ordered.classes[:, None] == ordered.classes
     keep = np.ones(len(ordered), bool)
     for i in range(len(ordered)):
         if keep[i]:

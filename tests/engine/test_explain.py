@@ -7,8 +7,11 @@ import pytest
 import timm
 import torch
 
+import engine.models.hybridmednet.vim as vision_mamba
 from engine.explain import _weighted, activation_map, evidence, is_transformer
+from engine.losses import classification
 from engine.models import create
+from engine.models.hybridmednet.network import Vim
 from engine.models.timm_classifier.network import adopt
 from engine.predict import Predictor, Preprocess
 from engine.tasks.task import tasks
@@ -45,11 +48,35 @@ def hybrid(backbone):
     return create("hybridmednet", 2, backbone=backbone, fpn_channels=16, fusion_channels=16, use_cross_scale_attention=False)
 
 
+class SmallVim(Vim):
+    """Vision Mamba of eight narrow blocks."""
+
+    def __init__(self):
+        vision_mamba.VisionMamba.__init__(self, 48, 2, depth=8)
+        self.name, self.mode, self.criterion = "small", "multilabel", classification.build(None, None, "multilabel")
+
+
+def small_hybrid_vim():
+    with pytest.MonkeyPatch.context() as small:
+        small.setitem(vision_mamba.VIM, "vim_tiny", 48)
+        return hybrid("vim_tiny")
+
+
 LEARNERS = {
     "convolutions": (lambda: timm_network("test_resnet"), 2e-3, 20),
     "swin": (small_swin, 2e-3, 30),
     "vit": (lambda: timm_network("test_vit"), 1e-3, 25),
     "hybridmednet": (lambda: hybrid("test_resnet"), 3e-3, 20),
+    "convnext": (lambda: timm_network("test_convnext"), 1e-2, 40),
+    "efficientnet": (lambda: timm_network("test_efficientnet"), 3e-3, 30),
+    "hybrid_convnext": (lambda: hybrid("test_convnext"), 3e-3, 30),
+}
+SLOW_LEARNERS = {
+    "vim": (SmallVim, 3e-3, 110),
+    "hybrid_efficientnet": (lambda: hybrid("test_efficientnet"), 5e-3, 60),
+    "hybrid_vit": (lambda: hybrid("test_vit"), 3e-3, 80),
+    "hybrid_swin": (lambda: hybrid("swin_tiny"), 1e-3, 30),
+    "hybrid_vim": (small_hybrid_vim, 3e-3, 110),
 }
 
 
@@ -74,9 +101,9 @@ def taught(build, rate, steps):
     return predictor
 
 
-@pytest.mark.parametrize("kind", LEARNERS)
+@pytest.mark.parametrize("kind", [*LEARNERS, *(pytest.param(each, marks=pytest.mark.slow) for each in SLOW_LEARNERS)])
 def test_the_map_follows_the_object_when_it_moves(kind):
-    predictor, random = taught(*LEARNERS[kind]), np.random.default_rng(1)
+    predictor, random = taught(*{**LEARNERS, **SLOW_LEARNERS}[kind]), np.random.default_rng(1)
     for x, y in CORNERS:
         found = activation_map(predictor, scene(random, (x, y)), 0)
         inside = found[y : y + OBJECT, x : x + OBJECT].mean()

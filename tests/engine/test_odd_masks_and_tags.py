@@ -111,3 +111,21 @@ def test_pictures_of_one_pixel_and_classes_that_are_never_seen_train(tmp_path):
     for more in ({"class_weights": "balanced", "sampling": "balanced"}, {"loss": "focal", "label_smoothing": 0.1}):
         root = table(tmp_path / str(len(more)) / more.get("loss", "x"), rows, ("a", "b", "never"))
         assert events(root, "timm", augment="tutorial", **more)[-1].kind == "done"
+
+
+def test_masks_that_all_have_another_size_than_their_images_are_named(tmp_path):
+    data = mask_set(tmp_path / "set", [half()] * 2, [half()])
+    for file in data.rglob("masks/*.png"):
+        Image.fromarray(half(80, 61)).save(file)
+    with pytest.raises(UserError) as caught:
+        events(data)
+    assert caught.value.key == "no_usable_labels" and all(word in str(caught.value) for word in ("3", ".png", "80", "61", "40", "30"))
+
+
+def test_images_of_several_tags_or_none_are_no_single_labels(tmp_path):
+    data = table(tmp_path / "set", [("a", "train", (9, 9)), ("a|b", "train", (9, 9)), ("", "train", (9, 9)), ("b", "valid", (9, 9))])
+    with pytest.raises(UserError) as caught:
+        events(data, "timm", options={"backbone": "test_resnet", "mode": "multiclass"})
+    assert caught.value.key == "tags_not_single" and all(word in str(caught.value) for word in ("2 of 4", "images/1.png"))
+    single = table(tmp_path / "single", [("a", "train", (9, 9)), ("b", "train", (9, 9)), ("b", "valid", (9, 9))])
+    assert events(single, "timm", options={"backbone": "test_resnet", "mode": "multiclass"})[-1].kind == "done"

@@ -186,6 +186,13 @@ def test_a_draft_keeps_the_options_of_every_model():
     assert forms.restored(draft) == {"unet.encoder": "tu-convnext_tiny", "timm.dropout": 0.2, "timm.mode": "auto"}
 
 
+def test_every_backbone_that_is_suggested_for_outlines_is_there_to_be_built():
+    from engine.models.backbones import is_timm_model
+
+    assert [name for name in forms.PYRAMIDS if not is_timm_model(name)] == []
+    assert forms.SUGGESTED["di_maskdino", "backbone"] == forms.PYRAMIDS
+
+
 def test_the_difference_of_configs_names_model_options():
     pair = [TrainConfig(options={"backbone": "a"}), TrainConfig(options={"backbone": "b", "dropout": 0.1})]
     assert forms.difference(pair) == {"backbone": ["a", "b"], "dropout": [None, 0.1]}

@@ -283,9 +283,9 @@ def test_certainty_is_never_rounded_up_to_a_hundred_percent():
 
 
 @pytest.mark.parametrize(("task", "shown"), [("detect", "threshold"), (None, "threshold"), ("semantic", "threshold contours tta tiled"),
-                                             ("classify", "own explain tta")])
+                                             ("instance", "threshold contours nms tta every"), ("classify", "own explain tta")])
 def test_each_task_shows_its_own_controls(task, shown):
-    names = ("threshold", "contours", "own", "explain", "tta", "tiled")
+    names = ("threshold", "contours", "own", "explain", "nms", "tta", "tiled", "every")
     assert [name for name, update in zip(names, controls.for_task(task, "en"), strict=True) if update.visible] == shown.split()
 
 
@@ -331,7 +331,7 @@ def test_nothing_more_is_asked_of_other_models():
 
 
 def test_another_answer_is_another_way_to_look():
-    first, second = (asking.Look("weights/a.pth", "timm", inside, False, False, 1.0, False) for inside in (None, "resnet18"))
+    first, second = (asking.Look("weights/a.pth", "timm", inside, False, False, False, 1.0, False) for inside in (None, "resnet18"))
     assert first.way != second.way and hash(first.way)
 
 

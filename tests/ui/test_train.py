@@ -23,7 +23,7 @@ SKIPPED = gr.skip()
 
 
 def a_set(counts, classes=("cat", "dog"), name="<i>pets</i>", task="detect"):
-    return SimpleNamespace(id="pets", name=name, task=task, classes=classes, counts=lambda: counts, folder="/data/pets")
+    return SimpleNamespace(id="pets", name=name, task=task, classes=classes, counts=lambda: counts, folder="/data/pets", most_objects=lambda: {})
 
 
 def split(images, boxes, unlabeled=0, classes=None):

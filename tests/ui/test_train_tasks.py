@@ -178,6 +178,17 @@ def test_the_figures_of_masks_say_over_what_they_are_taken(run):
     assert messages.text("train.validation_columns.semantic", "en") in markup
 
 
+def test_objects_with_outlines_have_a_table_that_sorts_and_of_many_classes_one_can_be_found(run):
+    rows = [{"name": f"c{i}", "AP": 0.2, "AP50": 0.3, "mask_AP": 0.1, "mask_AP50": None, "objects": i} for i in range(500)]
+    run.write_validation({"epoch": 1, "metrics": {"mask_AP50": 0.4, "boundary_AP": 0.05}, "per_class": rows, "curves": None})
+    markup = validation.section(run, "instance", "en")
+    assert markup.count("data-sort") == 5  # no class has a mask AP50 or a boundary AP yet: class, mask AP, AP50, AP and objects
+    assert 'type="search"' in markup
+    assert 'data-value="499"' in markup
+    run.write_validation({"epoch": 1, "metrics": {}, "per_class": rows[:3], "curves": None})
+    assert 'type="search"' not in validation.section(run, "instance", "en")
+
+
 def test_a_plot_that_leaves_classes_out_says_so(run):
     rows = [{"name": f"c{i}", "auroc": 0.5} for i in range(validation.MOST_CURVES + 1)]
     line = {"fpr": [0.0, 1.0], "tpr": [0.0, 1.0]}

@@ -183,14 +183,17 @@ class VisionMamba(nn.Module):
         return self._logits(self.run(self.embed(images)[0], 0, len(self.layers)))
 
     def explain(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and the map f32[B,dim,h,w] that the last quarter of the blocks reads; after the last block the logits see one token only."""
+        """Logits and the map f32[B,dim,h,w] that all blocks after the first quarter read.
+
+        A later map says little: what the class token has gathered by then, and the logits are read off, does not pass through it.
+        """
         tokens, grid = self.embed(images)
-        late = len(self.layers) - len(self.layers) // 4
-        tokens = self.run(tokens, 0, late)
+        early = len(self.layers) // 4
+        tokens = self.run(tokens, 0, early)
         maps, middle = as_map(tokens, grid), (tokens.shape[1] - 1) // 2
         patches = maps.flatten(2).mT
         tokens = torch.cat((patches[:, :middle], tokens[:, middle : middle + 1], patches[:, middle:]), dim=1)
-        return self._logits(self.run(tokens, late, len(self.layers))), maps
+        return self._logits(self.run(tokens, early, len(self.layers))), maps
 
     def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """The patches in rows f32[B,h*w+1,dim] with the class token in their middle, and (h, w)."""

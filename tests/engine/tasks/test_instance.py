@@ -11,6 +11,7 @@ from engine import weights
 from engine.config import TrainConfig
 from engine.datasets.outlines import mask_of, rle_of_mask
 from engine.models import create
+from engine.tasks import instance
 from engine.tasks.instance import Instance
 from engine.tasks.mask_decoding import Frame, decoded
 from engine.tasks.task import tasks
@@ -195,6 +196,9 @@ def test_each_query_has_its_best_class_and_the_lesser_of_two_equal_masks_goes():
     frame = Frame.stretched((128, 128), SIZE)
     every = decoded({name: value[0] for name, value in outputs.items()}, frame, limit=4, every_class=True)
     assert every.classes.tolist()[:2].count(2) == 1 and len(every) == 4
+    told = Instance(thresholds={"every_class": True, "detections": 4}).decode(outputs, [SIZE])[0]
+    assert sorted(told.classes.tolist()) == [0, 1, 2], "the third is the same class of the same object once more"
+    assert len(Instance(thresholds={"detections": 1}).decode(outputs, [SIZE])[0]) == 1
 
 
 def test_boxes_stay_inside_and_broken_numbers_never_reach_a_label():
@@ -305,16 +309,18 @@ def test_an_object_of_one_view_is_only_lost_when_it_is_hardly_believed():
     assert found.classes.tolist() == [0] and found.scores[0] > 0.6
 
 
-def test_the_meter_tells_boxes_masks_and_in_the_end_boundaries():
+def test_the_meter_tells_boxes_masks_and_in_the_end_or_of_few_images_boundaries(monkeypatch):
     samples, task = [tray(seed, 12, classes=3) for seed in range(3)], Instance()
-    for final in (False, True):
+    for final, few in ((False, 2), (True, 2), (False, 3)):
+        monkeypatch.setattr(instance, "FEW_IMAGES", few)
         meter = task.meter(["a", "b", "c"], final=final)
         for sample in samples:
             _, target = task.encode(CONFIG.replace(image_size=256), sample, np.zeros((192, 256, 3), np.uint8), 0, False)
             meter.add(sample, task.decode(outputs_of(target, 3), [SIZE])[0])
         told = meter.result()
         assert told["metrics"]["mask_AP50"] > 0.7 and told["metrics"]["AP50"] > 0.8 and 0 < told["thresholds"]["score"] < 1
-        assert ("boundary_AP" in told["metrics"]) == final and {"AP", "mask_AP", "mask_AP50", "objects", "name"} <= told["per_class"][0].keys()
+        assert ("boundary_AP" in told["metrics"]) == (final or few == 3)
+        assert {"AP", "mask_AP", "mask_AP50", "objects", "name"} <= told["per_class"][0].keys()
         assert task.headline in told["metrics"] and task.rank(told["metrics"])[0] == told["metrics"]["mask_AP"]
 
 

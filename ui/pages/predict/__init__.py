@@ -20,7 +20,7 @@ from ui.html import tag
 from ui.i18n import label, language_of, static, t
 from ui.pages.predict import asking, controls, downloads, models, view
 from ui.pages.predict.asking import Look
-from ui.pages.predict.result import Filter, Result, find_objects, prepared
+from ui.pages.predict.result import OVERLAP, Filter, Result, find_objects, overlap_of, prepared
 from ui.pages.train.data import WEIGHT_SUFFIXES
 from ui.pages.train.data import find as find_dataset
 from ui.progress import Work
@@ -50,8 +50,10 @@ class Parts:
     contours: gr.Checkbox
     own: gr.Checkbox
     explain: gr.Dropdown
+    nms: gr.Slider
     tta: gr.Checkbox
     tiled: gr.Checkbox
+    every: gr.Checkbox
     downloads: tuple[tuple[gr.Button, gr.DownloadButton], ...]
     well: gr.HTML
     strip: gr.HTML
@@ -60,22 +62,22 @@ class Parts:
 
     @property
     def filters(self) -> list[Any]:
-        return [self.threshold, self.only, self.opacity, self.contours, self.own, self.explain]
+        return [self.threshold, self.only, self.opacity, self.contours, self.own, self.explain, self.nms, self.every]
 
     @property
     def looks(self) -> list[Any]:
         """How the model is asked to look: a change asks it again."""
-        return [self.model, self.kind, self.inside, self.tta, self.tiled]
+        return [self.model, self.kind, self.inside, self.tta, self.tiled, self.every]
 
     @property
     def by_model(self) -> list[Any]:
         """What `controls` shows and hides when a model is chosen."""
-        return [self.threshold, self.contours, self.own, self.explain, self.tta, self.tiled]
+        return [self.threshold, self.contours, self.own, self.explain, self.nms, self.tta, self.tiled, self.every]
 
     @property
     def by_task(self) -> list[Any]:
         """What `controls` sets when images have been looked at."""
-        return [self.threshold, self.only, self.opacity, self.contours, self.own, self.explain, self.tta, self.tiled]
+        return [self.threshold, self.only, self.opacity, self.contours, self.own, self.explain, self.nms, self.tta, self.tiled, self.every]
 
 
 def build(app: App) -> None:
@@ -102,6 +104,8 @@ def _layout(app: App) -> Parts:
             with gr.Group():
                 own = gr.Checkbox(True, label=label("predict.own"), info=label("predict.own.help"), visible=False, elem_id="lb-predict-own")
                 threshold = gr.Slider(0.0, 1.0, DEFAULT_THRESHOLD, step=0.01, label=label("predict.threshold"), elem_id="lb-predict-threshold")
+                nms = gr.Slider(0.05, 1.0, OVERLAP, step=0.05, label=label("predict.nms"), info=label("predict.nms.help"), visible=False,
+                                elem_id="lb-predict-nms")
                 only = gr.Dropdown([], multiselect=True, label=label("predict.only"), info=label("predict.only.help"), elem_id="lb-predict-only")
                 explain = gr.Dropdown([], label=label("predict.explain"), info=label("predict.explain.help"), visible=False,
                                       elem_id="lb-predict-explain")
@@ -110,13 +114,14 @@ def _layout(app: App) -> Parts:
             with gr.Group():
                 tta = gr.Checkbox(False, label=label("predict.tta"), info=label("predict.tta.help"), visible=False, elem_id="lb-predict-tta")
                 tiled = gr.Checkbox(False, label=label("predict.tiled"), info=label("predict.tiled.help"), visible=False, elem_id="lb-predict-tiled")
+                every = gr.Checkbox(False, label=label("predict.every"), info=label("predict.every.help"), visible=False, elem_id="lb-predict-every")
             with gr.Row(elem_classes="lb-pair"):
                 files_of = tuple(_download(name) for name in WRITERS)
         with gr.Column(elem_classes="lb-main"):
             strip = gr.HTML("", js_on_load=view.STRIP_JS, visible=False, elem_id="lb-predict-strip", **PLAIN)
             well = gr.HTML(static(view.empty), js_on_load=view.JS, elem_id="lb-predict-result", **PLAIN)
-    return Parts(model, kind, inside, train, upload, files, sample, threshold, only, opacity, contours, own, explain, tta, tiled, files_of, well,
-                 strip, found, index)
+    return Parts(model, kind, inside, train, upload, files, sample, threshold, only, opacity, contours, own, explain, nms, tta, tiled, every,
+                 files_of, well, strip, found, index)
 
 
 def _download(name: str) -> tuple[gr.Button, gr.DownloadButton]:
@@ -176,7 +181,7 @@ def _wire_finding(app: App, parts: Parts) -> None:
             yield [view.busy(bar), *[gr.skip()] * (len(outputs) - 1)]
         result: Result = work.result
         opacity = look.opacity if before and before.task == result.task else controls.OPACITY.get(result.task, 1.0)
-        shown = view.result_html(result, 0, Filter(result.threshold, None, opacity, look.contours), language)
+        shown = view.result_html(result, 0, Filter(result.threshold, None, opacity, look.contours, nms=result.nms, every=look.every), language)
         strip = gr.HTML(view.strip(result, language), visible=len(result.shots) > 1)
         ready = [gr.Button(interactive=bool(result.shots)) for _ in buttons]
         yield [shown, strip, result, 0, *controls.for_result(result, opacity, look.contours, language), *ready]
@@ -211,9 +216,10 @@ def _wire_finding(app: App, parts: Parts) -> None:
 
 
 def _search(weights: Path, look: Look, paths: Sequence[Path], report: Any, language: str) -> Result:
-    predictor = prepared(models.predictors(weights, look.told), tta=look.tta, tiled=look.tiled)
+    loaded = models.predictors(weights, look.told)
+    predictor = prepared(loaded, tta=look.tta, tiled=look.tiled, every=look.every)
     result = find_objects(predictor, paths, lambda done, total: report(done, total, t("predict.finding", language)))
-    result.source, result.look = (weights, look.told), look.way
+    result.source, result.look, result.nms = (weights, look.told), look.way, overlap_of(loaded)
     return result
 
 
@@ -242,7 +248,7 @@ def _wire_view(parts: Parts) -> None:
         return int(event.index)
 
     looked_at = [parts.found, parts.index, *parts.filters]
-    quick = [part.input for part in parts.filters if part not in (parts.explain, parts.own)]
+    quick = [part.input for part in parts.filters if part not in (parts.explain, parts.own, parts.every)]
     gr.on(quick, show, looked_at, parts.well, trigger_mode="always_last", **QUIET)
     parts.own.input(lambda own: gr.Slider(visible=not own), parts.own, parts.threshold, **QUIET).then(show, looked_at, parts.well, **QUIET)
     parts.explain.input(show, looked_at, parts.well, **QUEUED)
@@ -250,9 +256,10 @@ def _wire_view(parts: Parts) -> None:
     parts.strip.pick(pick, None, parts.index, **QUIET).then(show, looked_at, parts.well, **QUEUED)
 
 
-def _filter(threshold: float, only: list[int] | None, opacity: float, contours: bool, own: bool, explain: int | None) -> Filter:
+def _filter(threshold: float, only: list[int] | None, opacity: float, contours: bool, own: bool, explain: int | None, nms: float,
+            every: bool) -> Filter:
     wanted = None if explain is None or int(explain) < 0 else int(explain)
-    return Filter(float(threshold), tuple(only) if only else None, float(opacity), bool(contours), bool(own), wanted)
+    return Filter(float(threshold), tuple(only) if only else None, float(opacity), bool(contours), bool(own), wanted, float(nms), bool(every))
 
 
 def _wire_downloads(parts: Parts) -> None:

@@ -21,12 +21,13 @@ class Look:
     inside: str | None
     tta: bool
     tiled: bool
+    every: bool
     opacity: float
     contours: bool
 
     @property
     def way(self) -> tuple[Any, ...]:
-        return self.chosen, self.told, self.tta, self.tiled
+        return self.chosen, self.told, self.tta, self.tiled, self.every
 
     @property
     def told(self) -> models.Told:

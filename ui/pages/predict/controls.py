@@ -7,9 +7,10 @@ from typing import Any
 import gradio as gr
 
 from ui.i18n import t
-from ui.pages.predict.result import CLASSIFY, DETECT, SEMANTIC, Result
+from ui.pages.predict.result import CLASSIFY, DETECT, INSTANCE, SEMANTIC, Result
 
-OPACITY = {DETECT: 1.0, SEMANTIC: 0.45, CLASSIFY: 0.6}
+OPACITY = {DETECT: 1.0, INSTANCE: 0.45, SEMANTIC: 0.45, CLASSIFY: 0.6}
+FILLED = (INSTANCE, SEMANTIC)
 NOBODY = -1  # in the list of classes to explain
 
 
@@ -18,7 +19,8 @@ def for_task(task: str | None, language: str) -> list[Any]:
     task = task or DETECT
     return [
         gr.Slider(visible=task != CLASSIFY, label=_threshold(task, language)),
-        gr.Checkbox(visible=task == SEMANTIC), gr.Checkbox(visible=task == CLASSIFY), gr.Dropdown(visible=task == CLASSIFY), *_looks(task),
+        gr.Checkbox(visible=task in FILLED), gr.Checkbox(visible=task == CLASSIFY), gr.Dropdown(visible=task == CLASSIFY),
+        gr.Slider(visible=task == INSTANCE), *_looks(task),
     ]
 
 
@@ -29,14 +31,15 @@ def for_result(result: Result, opacity: float, contours: bool, language: str) ->
     return [
         gr.Slider(value=round(result.threshold, 2), visible=not tags, label=_threshold(task, language)), gr.Dropdown(choices=ids, value=[]),
         gr.Slider(value=opacity, label=t("predict.opacity_heat" if tags else "predict.opacity", language)),
-        gr.Checkbox(value=contours, visible=task == SEMANTIC), gr.Checkbox(value=True, visible=tags and several),
-        gr.Dropdown(choices=[(t("predict.explain_none", language), NOBODY), *ids], value=NOBODY, visible=tags), *_looks(task),
+        gr.Checkbox(value=contours, visible=task in FILLED), gr.Checkbox(value=True, visible=tags and several),
+        gr.Dropdown(choices=[(t("predict.explain_none", language), NOBODY), *ids], value=NOBODY, visible=tags),
+        gr.Slider(value=result.nms, visible=task == INSTANCE), *_looks(task),
     ]
 
 
 def _looks(task: str) -> list[Any]:
-    return [gr.Checkbox(visible=task != DETECT), gr.Checkbox(visible=task == SEMANTIC)]
+    return [gr.Checkbox(visible=task != DETECT), gr.Checkbox(visible=task == SEMANTIC), gr.Checkbox(visible=task == INSTANCE)]
 
 
 def _threshold(task: str, language: str) -> str:
-    return t("predict.threshold" if task == DETECT else "predict.probability", language)
+    return t("predict.threshold" if task in (DETECT, INSTANCE) else "predict.probability", language)

@@ -14,16 +14,18 @@ from typing import Any
 
 from gradio.utils import get_upload_folder
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from engine import predictions
 from engine.datasets.images import open_image
 from engine.predictions import Keep, inline
 from ui.pages.predict.pictures import drawn
-from ui.pages.predict.result import CLASSIFY, DETECT, Filter, Result, Shot
+from ui.pages.predict.result import CLASSIFY, DETECT, INSTANCE, Filter, Result, Shot
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS = {
     "detect": ("file", "class", "score", "x", "y", "width", "height"),
+    "instance": ("file", "class", "score", "x", "y", "width", "height", "area"),
     "semantic": ("file", "class", "pixels", "share", "mm2"),
     "classify": ("file", "class", "score", "threshold", "present"),
 }
@@ -45,7 +47,7 @@ def json_file(result: Result, chosen: Filter) -> Path:
 
 
 def csv_file(result: Result, chosen: Filter) -> Path:
-    """One row an object (boxes in pixels), an area or a tag. With a byte order mark, so that spreadsheets read it as UTF-8."""
+    """One row an object (boxes and areas of masks in pixels), an area or a tag. With a byte order mark, so that spreadsheets read it as UTF-8."""
     file = _new("predictions.csv")
     with file.open("w", encoding="utf-8-sig", newline="") as stream:
         _write_rows(stream, result, chosen, as_json(result, chosen, keep=lambda name, png: name))
@@ -109,7 +111,8 @@ def _write_rows(stream: Any, result: Result, chosen: Filter, told: dict[str, Any
 def _rows(image: dict[str, Any], result: Result, chosen: Filter) -> Iterator[list[Any]]:
     """Of one image: class name first."""
     for found in image.get("instances", ()):
-        yield [found["class"], found["score"], *found["box"]]
+        area = [coco_mask.area(found["mask"]) if "mask" in found else ""] if result.task == INSTANCE else []
+        yield [found["class"], found["score"], *found["box"], *area]
     for area in image.get("areas", ()):
         yield [area["class"], area["pixels"], round(area["pixels"] / (image["width"] * image["height"]), 6), area.get("mm2", "")]
     limits = result.limits(chosen)

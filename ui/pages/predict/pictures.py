@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,18 +11,18 @@ import numpy as np
 from PIL import Image
 
 from engine.datasets.images import open_image, resize
-from engine.overlay_labels import draw_heat, draw_labels
-from engine.types import Instances, Labels, SemanticMask, Tags, UserError
+from engine.overlay_labels import draw_heat, draw_labels, scaled
+from engine.types import Instances, SemanticMask, Tags, UserError
 from ui.pages.predict.models import Told, predictors
-from ui.pages.predict.result import Filter, Result, Shot
+from ui.pages.predict.result import INSTANCE, Filter, Result, Shot
 
-LONGEST, SHORTEST = 1600, 640
+LONGEST, SHORTEST, FINE = 1600, 640, 1024  # FINE: where outlines of thin objects must not be thicker than these
 THUMB = 96
 
 
 def picture(result: Result, shot: Shot, chosen: Filter) -> str:
     """The image with what passes the filter drawn on it; never larger than a screen needs."""
-    return _encoded(drawn(shown_pixels(shot.file), result, shot, chosen))
+    return _encoded(drawn(shown_pixels(shot.file, FINE if result.task == INSTANCE else SHORTEST), result, shot, chosen))
 
 
 def drawn(plain: np.ndarray, result: Result, shot: Shot, chosen: Filter, *, names: bool = False) -> np.ndarray:
@@ -35,10 +34,11 @@ def drawn(plain: np.ndarray, result: Result, shot: Shot, chosen: Filter, *, name
     if isinstance(found, Tags):
         heated = plain if chosen.explain is None else draw_heat(plain, evidence_of(result, shot.file, chosen.explain), opacity=chosen.opacity)
         return draw_labels(heated, found, result.classes, thresholds=result.limits(chosen)) if names else heated
-    if isinstance(found, SemanticMask) and not chosen.contours:
+    found, filled = scaled(found, across, down), isinstance(found, SemanticMask) or (isinstance(found, Instances) and found.shapes is not None)
+    if filled and not chosen.contours:
         return draw_labels(plain, found, result.classes, opacity=chosen.opacity)
-    over = draw_labels(plain, _scaled(found, across, down), result.classes, contours=chosen.contours)
-    strength = min(1.0, 2 * chosen.opacity) if isinstance(found, SemanticMask) else chosen.opacity  # thin lines need more than areas do
+    over = draw_labels(plain, found, result.classes, contours=chosen.contours)
+    strength = min(1.0, 2 * chosen.opacity) if filled else chosen.opacity  # thin lines need more than areas do
     return over if strength >= 1 else (plain * (1 - strength) + over * strength).round().astype(np.uint8)
 
 
@@ -65,11 +65,11 @@ def _evidence(weights: Path, _changed: int, told: Told, file: Path, class_id: in
 
 
 @lru_cache(maxsize=8)
-def shown_pixels(file: Path) -> np.ndarray:
-    """The image at a size that suits a screen: small ones are enlarged, so that names on them can be read."""
+def shown_pixels(file: Path, shortest: int = SHORTEST) -> np.ndarray:
+    """The image at a size that suits a screen: small ones are enlarged to `shortest`, so that names on them can be read."""
     pixels = open_image(file)
     longest = max(pixels.shape[:2])
-    scale = LONGEST / longest if longest > LONGEST else max(1.0, SHORTEST / longest)
+    scale = LONGEST / longest if longest > LONGEST else max(1.0, shortest / longest)
     return resize(pixels, (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))))
 
 
@@ -77,13 +77,6 @@ def thumbnail(file: Path) -> str:
     pixels = shown_pixels(file)
     scale = THUMB / max(pixels.shape[:2])
     return _encoded(resize(pixels, (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))))
-
-
-def _scaled(labels: Labels, across: float, down: float) -> Labels:
-    """Boxes in the pixels of the shown picture. Their outlines are left out: they come with the tasks that have them."""
-    if not isinstance(labels, Instances):
-        return labels
-    return replace(labels, boxes=labels.boxes * np.array([across, down, across, down], np.float32), shapes=None)
 
 
 def _encoded(pixels: np.ndarray) -> str:

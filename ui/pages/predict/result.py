@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ui.pages.predict.models import Told
 
 MOST_IMAGES = 200
-DETECT, SEMANTIC, CLASSIFY = "detect", "semantic", "classify"
+DETECT, INSTANCE, SEMANTIC, CLASSIFY = "detect", "instance", "semantic", "classify"
+OVERLAP = 0.8  # of masks, where a model does not say
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Result:
     """The answer of one model. `failures` are (file name, what was wrong).
 
     `threshold` is where the slider begins, `thresholds` those of the tags as found in validation; `exclusive`: one class an image or a pixel.
-    `source` is the file of the model and what was told of it: what it takes to ask it again; `look` is how the page asked.
+    `nms`: where the slider of overlapping masks begins. `source` is the file of the model and what was told of it: what it takes to ask it again;
+    `look` is how the page asked.
     """
 
     model: str
@@ -50,6 +52,7 @@ class Result:
     failures: list[tuple[str, UserError]] = field(default_factory=list)
     exclusive: bool = False
     thresholds: tuple[float, ...] = ()
+    nms: float = 1.0
     source: tuple[Path, Told] | None = None
     look: tuple[Any, ...] = ()
 
@@ -68,6 +71,7 @@ class Filter:
     """What is shown: score at least `threshold`, of the classes `only` (all when None), drawn with `opacity` 0..1.
 
     `contours`: areas are edged, not filled. `own`: tags are judged by the thresholds of the model. `explain`: the class whose evidence is shown.
+    `nms`: of masks that overlap more, the less sure one goes; with `every` class of an object on show, only among masks of one class.
     """
 
     threshold: float = 0.45
@@ -76,9 +80,16 @@ class Filter:
     contours: bool = False
     own: bool = True
     explain: int | None = None
+    nms: float = 1.0
+    every: bool = False
 
     def __call__(self, labels: Labels) -> Labels:
-        return labels.above(self.threshold, self.only)
+        """An object gives way to surer ones alone, so the weak may go first; one of a class that is not shown still hides others."""
+        if self.nms >= 1 or not isinstance(labels, Instances) or labels.shapes is None:
+            return labels.above(self.threshold, self.only)
+        from engine.tasks.mask_merging import suppressed
+
+        return suppressed(labels.above(self.threshold), self.nms, by_class=self.every).above(self.threshold, self.only)
 
     def objects(self, labels: Labels) -> Instances:
         """What passes, of an image with objects."""
@@ -88,11 +99,18 @@ class Filter:
         return found
 
 
-def prepared(predictor: Predictor, *, tta: bool, tiled: bool) -> Predictor:
-    """The same model, told how to look. The loaded one is shared, and stays as it is."""
+def prepared(predictor: Predictor, *, tta: bool, tiled: bool, every: bool = False) -> Predictor:
+    """The same model, told how to look. The loaded one is shared, and stays as it is. Masks that overlap are all kept, for the filter to judge."""
     own = copy.copy(predictor)
     own.tta, own.tiled = tta, tiled or predictor.tiled
+    if predictor.task.name == INSTANCE:
+        own.adjust(nms=1.0, every_class=every)
     return own
+
+
+def overlap_of(predictor: Predictor) -> float:
+    """The overlap of masks that a model allows; 1 where it has none."""
+    return float(predictor.task.thresholds.get("nms", OVERLAP)) if predictor.task.name == INSTANCE else 1.0
 
 
 def find_objects(predictor: Predictor, files: Sequence[Path], report: Callable[[int, int], None]) -> Result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.predictions import object_area
 from engine.types import Instances, SemanticMask, Tags, UserError
 from ui import html
 from ui.html import Html, join, tag
@@ -96,11 +97,11 @@ def _targets(found: Instances, shot: Shot) -> Html:
 
 
 def table(found: Instances, classes: Sequence[str], language: str) -> Html:
-    """Class, score and box of what is shown; hovering a row lights its box up, and the other way round."""
+    """Class, score, box and, of masks, the area of what is shown; hovering a row lights its box up, and the other way round."""
     if not len(found):
         return tag("p", t("predict.nothing", language), class_="lb-muted")
-    head = tag("tr", *[tag("th", t(f"predict.{name}", language), class_="lb-number" if name != "class" else None)
-                       for name in ("class", "score", "x", "y", "width", "height")])
+    names = ("class", "score", "x", "y", "width", "height", *(["area"] if found.shapes is not None else []))
+    head = tag("tr", *[tag("th", t(f"predict.{name}", language), class_="lb-number" if name != "class" else None) for name in names])
     rows = [_row(i, found, classes) for i in range(min(len(found), MOST_ROWS))]
     inner = tag("table", tag("thead", head), tag("tbody", *rows), class_="lb-table")
     return tag("div", inner, class_="lb-table-frame", tabindex=0, role="region", aria_label=t("predict.table", language))
@@ -111,7 +112,10 @@ def _row(i: int, found: Instances, classes: Sequence[str]) -> Html:
     left, top, right, bottom = (float(v) for v in found.boxes[i])
     name = tag("span", html.swatch(class_id), classes[class_id], class_="lb-dotted")
     score = f"{float(found.scores[i]):.2f}" if found.scores is not None else "–"
-    numbers = [tag("td", text, class_="lb-number") for text in (score, *(f"{v:.0f}" for v in (left, top, right - left, bottom - top)))]
+    shape = found.shapes[i] if found.shapes is not None else None
+    area = [html.number(object_area(shape)) if shape is not None else "–"] if found.shapes is not None else []
+    figures = (score, *(f"{v:.0f}" for v in (left, top, right - left, bottom - top)), *area)
+    numbers = [tag("td", text, class_="lb-number") for text in figures]
     return tag("tr", tag("td", name), *numbers, data_i=i)
 
 

@@ -12,6 +12,7 @@ from engine.config import TrainConfig
 from engine.datasets.store import Dataset
 from engine.messages import text
 from engine.models import ModelSpec, models
+from engine.recipe import FEW_OBJECTS as FEW_TO_LEARN
 from engine.recipe import DataFacts
 from engine.runs import Run
 from engine.types import SPLITS, UserError
@@ -43,7 +44,10 @@ def facts(dataset: Dataset) -> DataFacts:
     if not valid and train > 1:
         valid = max(1, round(train * TrainConfig().valid_fraction))
         train -= valid
-    return DataFacts(train, valid, len(dataset.classes))
+    if dataset.task not in OBJECT_TASKS:
+        return DataFacts(train, valid, len(dataset.classes))
+    rare = tuple(name for name, objects in counts.get("train", {}).get("classes", {}).items() if objects < FEW_TO_LEARN)
+    return DataFacts(train, valid, len(dataset.classes), dataset.most_objects().get("train", 0), rare)
 
 
 def _labeled(counts: dict[str, dict[str, Any]], split: str) -> int:
@@ -121,7 +125,7 @@ def warnings(dataset: Dataset, language: str) -> list[tuple[str, str]]:
     if unlabeled := int(train.get("unlabeled", 0)):
         found.append(("note", t("train.warn_unlabeled", language, n=html.number(unlabeled))))
     rare = [name for name, objects in train.get("classes", {}).items() if objects < FEW_OBJECTS]
-    if rare:
+    if rare and dataset.task != "instance":  # the plan names them, with what helps
         named = ", ".join(rare[:5]) + (" …" if len(rare) > 5 else "")
         counted = "train.warn_rare" if dataset.task in OBJECT_TASKS else "train.warn_rare_images"
         found.append(("warn", t(counted, language, names=named, wanted=FEW_OBJECTS)))

@@ -65,7 +65,7 @@ def build() -> Monitor:
         with gr.Row(elem_classes="lb-plots"):
             loss, metrics = plots.line_plot("loss", "step"), plots.line_plot("metrics", "epoch", y_lim=[0, 1])
         previews = gr.HTML(**PLAIN, elem_id="lb-monitor-previews")
-        found = gr.HTML(**PLAIN, elem_id="lb-monitor-validation")
+        found = gr.HTML(js_on_load=validation.JS, apply_default_css=False, elem_id="lb-monitor-validation")
         with gr.Accordion(label("train.rate"), open=False):
             rate = plots.line_plot("rate", "step", legend=False)
         with gr.Accordion(label("train.history"), open=False):

@@ -76,15 +76,25 @@ def _pretrained(wanted: str, spec: ModelSpec) -> bool:
 def picture(proposal: Proposal, language: str) -> Html:
     """The schedule, then every derived value with its reason."""
     config, steps = proposal.plan.config, proposal.steps
+    memory = recipe.memory_facts(config, models.get(config.model))
     if steps:
         end = t("train.end_epochs", language, epochs=config.epochs, steps=html.number(steps))
         drawing = plots.schedule_picture(config, steps, config.epochs, end, language)
-        derived = (*proposal.plan.derived, *recipe.schedule_facts(config, steps, config.epochs))
+        derived = (*proposal.plan.derived, *recipe.schedule_facts(config, steps, config.epochs), *memory)
     else:
         end = t("train.end_minutes", language, minutes=forms.figure(config.minutes))
         drawing = plots.schedule_picture(config, NOMINAL_STEPS, NOMINAL_EPOCHS, end, language)
-        derived = proposal.plan.derived
-    return join([drawing, _table(derived, language)])
+        derived = (*proposal.plan.derived, recipe.steps_per_epoch(config, proposal.facts), *memory)
+    return join([cautions(proposal, language), drawing, _table(derived, language)])
+
+
+def cautions(proposal: Proposal, language: str) -> Html:
+    """What the images ask of the model beyond what it is set to, each with the setting that helps; the run notes the same."""
+    config = proposal.plan.config
+    found = recipe.notes(config, models.get(config.model), proposal.facts)
+    items = [tag("li", html.icon("warn" if each.severity == "warning" else "note"), " ", each.message(language), " ", each.remedy(language))
+             for each in found]
+    return tag("ul", *items, class_="lb-notes lb-cautions") if items else Html("")
 
 
 def _table(derived: tuple[Derived, ...], language: str) -> Html:

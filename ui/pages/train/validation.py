@@ -20,13 +20,49 @@ from ui.selection import name_of
 
 COLUMNS = {
     "detect": ("AP50", "AP", "AP75", "objects"),
+    "instance": ("mask_AP50", "mask_AP", "boundary_AP", "AP50", "AP", "objects"),
     "semantic": ("dice", "iou", "dice_global", "iou_global", "dice_with_empty", "iou_with_empty", "hausdorff95", "images", "empty_images",
                  "empty_images_with_false_alarm"),
     "classify": ("auroc", "average_precision", "f1", "sensitivity", "specificity", "threshold", "positives", "negatives"),
 }
-EXPLAINED = ("semantic",)  # tasks whose columns need a word
+EXPLAINED = ("semantic", "instance")  # tasks whose columns need a word
 PIXELS = ("hausdorff95",)
 MOST_CURVES = 12
+MANY = 15  # from how many classes on one can be looked for
+JS = """
+let sorted = null, wanted = '';
+const value = (row) => row.children[sorted.column].querySelector('[data-value]').dataset.value;
+const arrange = () => {
+  const table = element.querySelector('.lb-classes table'), search = element.querySelector('.lb-classes input');
+  if (!table) return;
+  if (search) search.value = wanted;
+  const rows = [...table.tBodies[0].rows], last = rows.filter((row) => !row.querySelector('[data-value]'));
+  rows.forEach((row) => { row.hidden = !last.includes(row) && !row.textContent.toLowerCase().includes(wanted.trim().toLowerCase()); });
+  if (!sorted) return;
+  rows.filter((row) => !last.includes(row)).sort((a, b) => {
+    const [x, y] = [value(a), value(b)];
+    if (x === '' || y === '') return (x === '') - (y === '');
+    const order = isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y;
+    return sorted.down ? -order : order;
+  }).concat(last).forEach((row) => table.tBodies[0].append(row));
+  table.querySelectorAll('th').forEach((head, i) => {
+    head.setAttribute('aria-sort', i !== sorted.column ? 'none' : sorted.down ? 'descending' : 'ascending');
+  });
+};
+element.addEventListener('click', (event) => {
+  const head = event.target.closest('.lb-classes [data-sort]');
+  if (!head) return;
+  const column = Number(head.dataset.sort);
+  sorted = {column, down: sorted && sorted.column === column ? !sorted.down : column > 0};
+  arrange();
+});
+element.addEventListener('input', (event) => {
+  if (!event.target.matches('.lb-classes input')) return;
+  wanted = event.target.value;
+  arrange();
+});
+watch('value', arrange);
+"""
 CURVES = (("roc", "fpr", "tpr", "false_alarms", "found", "auroc"), ("pr", "recall", "precision", "recall", "precision", "average_precision"))
 
 
@@ -45,14 +81,25 @@ def section(run: Run, task: str, language: str) -> Html:
 
 
 def per_class(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], task: str, language: str) -> Html:
-    """A row a class and the mean below; what is undefined is a dash and part of no mean."""
+    """A row a class and the mean below; what is undefined is a dash and part of no mean. A click on a heading sorts."""
     wanted = COLUMNS.get(task, names.shown(task))
     shown = [name for name in wanted if any(row.get(name) is not None for row in rows)]
-    head = [t("train.class", language), *(plots.metric_name(name, language) for name in shown)]
-    lines = [[html.chip(str(row.get("name", "")), i), *(cell(row, name) for name in shown)] for i, row in enumerate(rows)]
+    heads = [t("train.class", language), *(plots.metric_name(name, language) for name in shown)]
+    head = [tag("button", each, type="button", class_="lb-sort", data_sort=i, title=t("train.sort_by", language, name=each))
+            for i, each in enumerate(heads)]
+    lines: list[list[Any]] = [_line(i, row, shown) for i, row in enumerate(rows)]
     if len(rows) > 1:
         lines.append([tag("b", t("train.mean", language)), *(tag("b", cell(metrics, name)) if not _counted(rows, name) else "" for name in shown)])
-    return html.table(head, lines, numeric=range(1, len(shown) + 1), label=t("train.per_class", language))
+    words = t("train.find_class", language)
+    search = tag("input", type="search", placeholder=words, aria_label=words) if len(rows) >= MANY else ""
+    return tag("div", search, html.table(head, lines, numeric=range(1, len(shown) + 1), label=t("train.per_class", language)), class_="lb-classes")
+
+
+def _line(i: int, row: Mapping[str, Any], shown: Sequence[str]) -> list[Any]:
+    """Each cell says what it is sorted by."""
+    name = str(row.get("name", ""))
+    return [tag("span", html.chip(name, i), data_value=name),
+            *(tag("span", cell(row, each), data_value="" if row.get(each) is None else row[each]) for each in shown)]
 
 
 def cell(row: Mapping[str, Any], name: str) -> str:
