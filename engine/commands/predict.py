@@ -154,7 +154,7 @@ def found_images(inputs: list[str]) -> list[Path]:
     for each in inputs:
         path = Path(each)
         if path.is_dir():
-            matches = sorted(file for file in path.rglob("*") if is_image(file) and not file.is_dir())
+            matches = _without_masks(path, sorted(file for file in path.rglob("*") if is_image(file) and not file.is_dir()))
         elif path.exists():
             matches = [path]
         else:
@@ -163,6 +163,15 @@ def found_images(inputs: list[str]) -> list[Path]:
             raise UserError("no_image_files", path=each)
         found.update(dict.fromkeys(matches))
     return list(found)
+
+
+def _without_masks(folder: Path, files: list[Path]) -> list[Path]:
+    """Without the pictures in a folder `masks` whose images, of the same stem, lie in the folder `images` beside it; says how many these are."""
+    images = {(file.parent, file.stem) for file in files}
+    kept = [file for file in files if file.parent.name.casefold() != "masks" or (file.parent.with_name("images"), file.stem) not in images]
+    if len(kept) < len(files):
+        print(messages.text("cli.masks_left_out", path=folder, count=len(files) - len(kept)), file=sys.stderr)
+    return kept
 
 
 def _draw(file: Path, labels: Labels, predictor: Predictor, out: Path) -> str:

@@ -76,7 +76,7 @@ SLOW_LEARNERS = {
     "hybrid_efficientnet": (lambda: hybrid("test_efficientnet"), 5e-3, 60),
     "hybrid_vit": (lambda: hybrid("test_vit"), 3e-3, 80),
     "hybrid_swin": (lambda: hybrid("swin_tiny"), 1e-3, 30),
-    "hybrid_vim": (small_hybrid_vim, 3e-3, 110),
+    "hybrid_vim": (small_hybrid_vim, 4e-3, 120),
 }
 
 
@@ -102,7 +102,8 @@ def taught(build, rate, steps):
 
 
 @pytest.mark.parametrize("kind", [*LEARNERS, *(pytest.param(each, marks=pytest.mark.slow) for each in SLOW_LEARNERS)])
-def test_the_map_follows_the_object_when_it_moves(kind):
+def test_the_map_follows_the_object_when_it_moves(kind, monkeypatch):
+    monkeypatch.setattr(vision_mamba, "DEPTH", 4)  # blocks of the pyramid: few learn fast
     predictor, random = taught(*{**LEARNERS, **SLOW_LEARNERS}[kind]), np.random.default_rng(1)
     for x, y in CORNERS:
         found = activation_map(predictor, scene(random, (x, y)), 0)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from engine.overlay_tags import CARD, answers, tag_card
-from engine.types import UNCERTAIN, Tags
+from engine.types import UNCERTAIN, SemanticMask, Tags
+from engine.worker import PREVIEW_SIDE, preview
 
 CLASSES = ("edema", "肺炎", "mass", "nodule")
 NAN = float("nan")
@@ -54,3 +55,11 @@ def test_probabilities_are_made_honest_before_they_meet_their_thresholds():
     """Thresholds are given for probabilities behind the temperature, as a prediction shows them."""
     (_, chance, there), *_ = answers(Tags(np.array((0.88, 0, 0, 0))), (0.8, 0.5, 0.5, 0.5), 2.0)
     assert chance == pytest.approx(1 / (1 + (0.12 / 0.88) ** 0.5)) and not there
+
+
+def test_a_run_keeps_such_a_picture_of_tags_and_draws_on_the_image_otherwise():
+    image = np.full((64, 64, 3), 90, np.uint8)
+    tags = Tags(np.array((1.0, 0, 0, 0)))
+    assert preview(image, tags, tags, CLASSES, {"classes": None, "temperature": 1.5}).shape == (CARD, 2 * CARD, 3)
+    area = SemanticMask(classes=np.zeros((64, 64), np.uint16))
+    assert preview(image, area, area, CLASSES, {"score": 0.5}).shape == (PREVIEW_SIDE, PREVIEW_SIDE, 3)

@@ -79,3 +79,16 @@ def test_a_classifier_never_slides(tmp_path):
     predictor = Predictor(network, name="timm", task=tasks.get("classify").bound({}), classes=("a",), device=torch.device("cpu"),
                           preprocess=Preprocess(32, (0.0,) * 3, (1.0,) * 3, "crop"))
     assert not predictor.slides and len(predictor(PIXELS).values) == 1
+
+
+def test_the_masks_of_a_data_set_are_not_taken_for_images(tmp_path, picture, capsys):
+    from engine.commands.predict import found_images
+
+    for part in ("train/images", "train/masks", "other/masks"):
+        for name in "ab":
+            picture(tmp_path / part / f"{name}.png")
+    picture(tmp_path / "train/masks/alone.png")
+    found = {str(file.relative_to(tmp_path)) for file in found_images([str(tmp_path)])}
+    assert found == {"train/images/a.png", "train/images/b.png", "other/masks/a.png", "other/masks/b.png", "train/masks/alone.png"}
+    assert "2 mask pictures" in capsys.readouterr().err
+    assert len(found_images([str(tmp_path / "train" / "masks")])) == 3
