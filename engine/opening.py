@@ -16,6 +16,7 @@ from engine import weights
 from engine.config import TrainConfig
 from engine.datasets.collection import load, shown, with_valid
 from engine.machine import detect
+from engine.memory import keep_memory
 from engine.models import ModelSpec
 from engine.models.network import Network
 from engine.recipe import FEW_OBJECTS, DataFacts
@@ -96,11 +97,13 @@ def worker_count(config: TrainConfig, device: torch.device) -> int:
 
 
 def use_threads(config: TrainConfig, device: torch.device) -> None:
-    """The wanted number of threads; by itself one for each core, unless OMP_NUM_THREADS already says."""
+    """The wanted number of threads; by itself one for each core, unless OMP_NUM_THREADS already says. Memory that was freed is kept."""
     if config.threads:
         torch.set_num_threads(config.threads)
     elif "OMP_NUM_THREADS" not in os.environ and device.type == "cpu":
         torch.set_num_threads(max(1, detect().cores))
+    if device.type == "cpu":
+        keep_memory()
 
 
 def seed_everything(seed: int) -> None:

@@ -24,6 +24,7 @@ R50 = Config(backbone="resnet50")
 ATTO = Config(
     backbone="convnext_atto", hidden_dim=64, encoder_layers=1, encoder_ffn=256, decoder_layers=2, decoder_ffn=256, queries=100,
     first_selected=150, guiding_tokens=20, points=1024, denoising_queries=50, box_for_empty=True, points_in_boxes=True,
+    located_masks=True,
 )  # made to be trained from random weights on a processor
 
 
@@ -61,7 +62,9 @@ def _options(defaults: Config, names: Iterable[str]) -> tuple[ModelOption, ...]:
 def _spec(name: str, config: Config, parameters: float, image_size: int, cpu_image_size: int, memory: tuple[float, float],
           scratch_rate: float = 5e-4) -> ModelSpec:
     """Bare weights are told by the first of the family alone, which has every option: the others are the same network in fixed sizes."""
-    options = (ModelOption("backbone", str(config.backbone)), *_options(config, BOUNDS)) if name == FAMILY else _options(config, FREE)
+    options = _options(config, FREE)
+    if name == FAMILY:
+        options = (ModelOption("backbone", str(config.backbone)), *_options(config, BOUNDS), ModelOption("located_masks", config.located_masks))
     return ModelSpec(
         name=name, task="instance", build=partial(build, defaults=config), image_size=image_size, parameters=parameters, licence="Apache-2.0",
         mean=MEAN, std=STD, learning_rate=1e-4, backbone_lr_ratio=0.1, weight_decay=0.05, reference_batch=16, scratch_learning_rate=scratch_rate,
@@ -74,5 +77,5 @@ MODELS = (
     _spec(FAMILY, OFFICIAL, 53.05, 1024, 256, LARGE),
     _spec("di_maskdino_tiny", OFFICIAL, 53.05, 1024, 256, LARGE),
     _spec("di_maskdino_r50", R50, 52.3, 1024, 256, LARGE),
-    _spec("di_maskdino_atto", ATTO, 4.12, 512, 256, (0.87, 1.45), 1e-3),
+    _spec("di_maskdino_atto", ATTO, 4.128, 512, 256, (0.87, 1.45), 1e-3),
 )

@@ -47,9 +47,10 @@ class Config:
     decoder layer update the memory. `points` per mask are compared with the truth. Denoising takes about `denoising_queries` queries an
     image, changes their class with chance `label_noise` and moves their boxes by up to `box_noise`.
 
-    Two departures from the published training help a network that starts from random weights. `box_for_empty`: a chosen token whose mask is
+    Three departures from the published network help one that starts from random weights. `box_for_empty`: a chosen token whose mask is
     still empty starts from the box that was predicted for it, not from the corner of the image, from where boxes hardly find back.
     `points_in_boxes`: a quarter of the points lies in the object's box instead of anywhere, so that thin and small objects are met at all.
+    `located_masks`: features and queries of masks know where they are, and the logits of a mask fall with the distance from its box.
     Raises UserError for values that do not go together.
     """
 
@@ -69,6 +70,7 @@ class Config:
     box_noise: float = 0.4
     box_for_empty: bool = False
     points_in_boxes: bool = False
+    located_masks: bool = False
     num_heads: int = 8
     sampling_points: int = 4
     levels: int = 4
@@ -103,4 +105,4 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "di_layers": (1, 12), "queries": (1, 2000), "first_selected": (1, 4000), "guiding_tokens": (1, 2000), "points": (16, 100_000),
     "denoising_queries": (0, 2000), "label_noise": (0.0, 1.0), "box_noise": (0.0, 1.0),
 }
-OPTIONS = ("backbone", *BOUNDS)
+OPTIONS = ("backbone", "located_masks", *BOUNDS)

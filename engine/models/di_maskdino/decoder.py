@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -38,16 +39,53 @@ class Heads(nn.Module):
         self.mask_embed = MLP(dim, dim, dim, dim)
         self.bbox_embed = box_head(dim)
         nn.init.constant_(self.class_embed.bias, -math.log((1 - CLASS_PRIOR) / CLASS_PRIOR))
+        self.locator = Locator(dim) if config.located_masks else None
 
     def of_queries(self, x: Tensor, boxes: Tensor, features: Tensor) -> Predictions:
         """Of queries x f32[B,Q,C] whose boxes are known."""
         x = self.norm(x)
-        return Predictions(self.class_embed(x), boxes, MaskProduct(self.mask_embed(x), features))
+        embedding = self.mask_embed(x)
+        if self.locator is not None:
+            embedding = self.locator(embedding, boxes.detach())
+        return Predictions(self.class_embed(x), boxes, MaskProduct(embedding, features))
+
+    def located(self, features: Tensor) -> Tensor:
+        """Features f32[B,C,h,w] as masks are read from them."""
+        return features if self.locator is None else Locator.features(features)
 
     def of_step(self, step: Step) -> Predictions:
         """What a layer found. The norm applies twice to class and mask: the published weights expect it."""
         x = self.norm(step.x)
         return self.of_queries(x, refined(step.boxes, self.bbox_embed(x)), step.features)
+
+
+class Locator(nn.Module):
+    """Ties masks to boxes. The logits of a mask get `nearness` * (1 - d/2), d the squared distance from the middle of the box in half sides.
+
+    That is a polynomial of the place, so embeddings f32[B,Q,C] and features f32[B,C,h,w] grow by its coefficients and powers: C+5 each.
+    """
+
+    LEAST = 0.04  # sides of boxes count as no less
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.nearness = nn.Parameter(torch.ones(()))
+        self.place = nn.Linear(2 * dim, dim, bias=False)
+        nn.init.normal_(self.place.weight, std=0.02)
+
+    def forward(self, embedding: Tensor, boxes: Tensor) -> Tensor:
+        centre, sides = boxes[..., :2] - 0.5, boxes[..., 2:].clamp(min=self.LEAST)
+        steep = -2 * self.nearness / sides.square()
+        constant = self.nearness + (steep * centre.square()).sum(-1, keepdim=True)
+        return torch.cat((embedding + self.place(box_position(boxes, embedding.shape[-1])), steep, -2 * steep * centre, constant), -1)
+
+    @staticmethod
+    def features(features: Tensor) -> Tensor:
+        batch, _, height, width = features.shape
+        y, x = ((torch.arange(side, device=features.device, dtype=features.dtype) + 0.5) / side - 0.5 for side in (height, width))
+        grid = torch.stack((x.expand(height, width), y[:, None].expand(height, width)))
+        powers = torch.cat((grid.square(), grid, torch.ones_like(grid[:1])))
+        return torch.cat((features, powers.expand(batch, -1, -1, -1)), 1)
 
 
 class DecoderLayer(FeedForward):
@@ -111,7 +149,7 @@ class Decoder(nn.Module):
                 position = self.ref_point_head(box_position(seen, x.shape[-1]))
             if index == 0 and len(self.layers) > 1:
                 memory = self._guided(x[:, noisy:], position[:, noisy:], memory, heads)
-                features = self._updated(memory, features)
+                features = heads.located(self._updated(memory, features[:, : x.shape[-1]]))
 
     def _guided(self, x: Tensor, position: Tensor, memory: Memory, heads: Heads) -> Memory:
         best = strongest(heads.class_embed(x), self.guiding_tokens)

@@ -84,6 +84,8 @@ def infer(tensors: Mapping[str, Tensor], known: Mapping[str, Any]) -> dict[str, 
         raise OtherModel("weights_not_di_maskdino", example=next(iter(tensors), "-"))
     count, dim = shapes["heads.class_embed.weight"]
     options: dict[str, Any] = {"num_classes": count, "backbone": known.get("backbone") or backbone_of(shapes), "hidden_dim": dim}
+    if "heads.locator.nearness" in shapes:
+        options["located_masks"] = True
     for layers, width, part in (("encoder_layers", "encoder_ffn", "pixel_decoder"), ("decoder_layers", "decoder_ffn", "decoder"),
                                 ("di_layers", "", "balancing")):
         numbers = _numbers(shapes, rf"{part}\.layers\.(\d+)\..*")

@@ -63,7 +63,7 @@ class DIMaskDINO(Network):
             features, levels = self.pixel_decoder([each.float() for each in maps])
             levels = levels[::-1]
             shapes, tokens = shapes_of(levels), flat(levels)
-            return self._decode(Memory(tokens, positions(shapes, tokens.shape[-1], tokens), shapes), features, noise)
+            return self._decode(Memory(tokens, positions(shapes, tokens.shape[-1], tokens), shapes), self.heads.located(features), noise)
 
     def _decode(self, memory: Memory, features: Tensor, noise: Denoising | None) -> Outputs:
         selected, masks, tokens = self._select(memory, features)

@@ -32,7 +32,7 @@ class PixelDecoder(nn.Module):
 
     def __init__(self, config: Config, channels: list[int]) -> None:
         super().__init__()
-        dim = config.hidden_dim
+        dim, self.located = config.hidden_dim, config.located_masks
         projections = [nn.Conv2d(into, dim, 1) for into in channels[1:]]
         projections.append(nn.Conv2d(channels[-1], dim, 3, stride=2, padding=1))
         self.input_proj = nn.ModuleList(nn.Sequential(each, GroupNorm(dim)) for each in projections)
@@ -52,6 +52,8 @@ class PixelDecoder(nn.Module):
         levels = self._encode([project(each) for project, each in zip(self.input_proj, [*maps[1:], maps[-1]], strict=True)])
         finest = self.adapter_1(maps[0])
         finest = finest + F.interpolate(levels[0], finest.shape[-2:], mode="bilinear", align_corners=False)
+        if self.located:
+            finest = finest + positions(shapes_of([finest]), finest.shape[1], finest).mT.unflatten(1, finest.shape[-2:])
         return self.mask_features(self.layer_1(finest)), levels
 
     def _encode(self, levels: list[Tensor]) -> list[Tensor]:

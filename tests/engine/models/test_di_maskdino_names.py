@@ -126,3 +126,9 @@ def test_a_backbone_of_its_authors_fills_ours(tmp_path, prefix):
     assert (len(coverage.matched), coverage.missing, coverage.in_order) == (len(own), (), False)
     assert all(torch.equal(network.backbone.model.state_dict()[ours], state[prefix + theirs]) for theirs, ours in names.items())
     assert {LOAD_MAP.rename(f"backbone.{theirs}") for theirs in names} == {f"backbone.model.{ours}" for ours in names.values()}
+
+
+def test_masks_tied_to_boxes_are_told_from_the_tensors():
+    state = small(located_masks=True).state_dict()
+    assert infer(state, {"backbone": SIZES})["located_masks"] is True
+    assert "located_masks" not in infer(small().state_dict(), {"backbone": SIZES})

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torchvision.ops import box_convert, masks_to_boxes
 
 from engine.models.deformable_attention import ProjectedDeformableAttention
+from engine.models.di_maskdino.decoder import Locator
 from engine.models.di_maskdino.layers import box_position, centres, map_position
 from engine.models.di_maskdino.outputs import MaskProduct
 from engine.models.di_maskdino.points import TruthMasks, uncertain_points, uniform
@@ -25,6 +26,19 @@ def test_some_masks_of_one_image_are_rows_of_all():
     masks = MaskProduct(torch.randn(2, 5, 8), torch.randn(2, 8, 6, 7))
     assert torch.allclose(masks.of(1, torch.tensor([3, 0])), masks.full()[1, [3, 0]], atol=1e-6)
     assert masks.of(0, torch.tensor([], dtype=torch.long)).shape == (0, 6, 7)
+
+
+def test_located_masks_fade_with_the_distance_from_their_boxes():
+    boxes = torch.tensor([[[0.3, 0.6, 0.2, 0.4], [0.5, 0.5, 0.0, 1.0]]])
+    locator = Locator(4)
+    torch.nn.init.constant_(locator.nearness, 1.5)
+    torch.nn.init.zeros_(locator.place.weight)
+    embedding, features = torch.randn(1, 2, 4), torch.randn(1, 4, 20, 30)
+    found = MaskProduct(locator(embedding, boxes), Locator.features(features)).full() - MaskProduct(embedding, features).full()
+    y, x = torch.meshgrid((torch.arange(20) + 0.5) / 20, (torch.arange(30) + 0.5) / 30, indexing="ij")
+    for mask, (cx, cy, w, h) in zip(found[0], ((0.3, 0.6, 0.2, 0.4), (0.5, 0.5, Locator.LEAST, 1.0)), strict=True):
+        wanted = 1.5 * (1 - (((x - cx) / (w / 2)) ** 2 + ((y - cy) / (h / 2)) ** 2) / 2)
+        assert torch.allclose(mask, wanted, rtol=1e-4, atol=1e-3)
 
 
 # ---- deformable attention
