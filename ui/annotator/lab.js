@@ -1,0 +1,290 @@
+// One data set on the canvas: opens its images, saves them, and does what keys and buttons ask for.
+import {showAside, showPlace} from './beside.js';
+import {docFromWire, docToWire, merged, renumbered, sameWire, stateOf} from './documents.js';
+import {clockTime, fill, make} from './dom.js';
+import {Painter} from './draw.js';
+import {listen} from './input.js';
+import {keyList, layout, versionList} from './layout.js';
+import {Panel} from './panel.js';
+import {Picture} from './picture.js';
+import {Strip} from './strip.js';
+import {Studio} from './studio.js';
+import {Outbox} from './sync.js';
+import {boxTool, selectTool} from './tools_box.js';
+import {brushTool} from './tools_brush.js';
+import {polygonTool} from './tools_polygon.js';
+
+const KEPT_PICTURES = 4;
+
+export class Lab {
+  // server: the functions of the component; begun: what `label_begin` answered for `dataset`.
+  constructor(root, server, dataset, begun) {
+    Object.assign(this, {root, server, dataset, begun, image: null, facts: null, asked: 0, pictures: new Map(), drawing: 0});
+    this.text = (key, values = {}) => fill(begun.texts[key] ?? key, values);
+    this.act = this.act.bind(this);
+    const studio = this.studio = new Studio({saved: (doc) => this.save(doc), changed: () => this.later(), say: (key) => this.hint(this.text(`hint.${key}`))});
+    Object.assign(studio, {classes: begun.classes, oneTag: begun.oneTag, readOnly: begun.readOnly});
+    this.panel = new Panel(studio, this.text, this.act);
+    this.strip = new Strip(this.text, {queue: (around, state) => this.call('queue', {around, state}), thumbs: (ids) => this.call('thumbs', {ids})}, (id) => this.open(id));
+    this.part = layout(root, this.text, this.act, this);
+    studio.painter = new Painter(this.part.base, this.part.top, studio);
+    studio.tools = {select: selectTool(studio), box: boxTool(studio), polygon: polygonTool(studio), hole: polygonTool(studio, 'hole'), brush: brushTool(studio),
+      eraser: brushTool(studio, true)};
+    studio.tool = studio.tools.select;
+    this.outbox = new Outbox({dataset, keep: globalThis.localStorage, same: (mine, theirs) => sameWire(mine, theirs.document), tell: (state, details) => this.told(state, details),
+      send: ({image, doc, expected, token}) => this.call('save', {image, document: doc, expected, token})});
+    this.connect();
+  }
+  async call(name, values) {
+    const answer = await this.server[`label_${name}`]({dataset: this.dataset, language: globalThis.lightbox?.language, ...values});
+    if (!answer || typeof answer !== 'object') throw new Error(name);  // Gradio only warns when the server cannot be reached
+    return answer;
+  }
+  connect() {
+    const keys = listen(this.part.stage, this.studio, this.act), plain = ({key}) => key !== ' ' && key !== 'Enter' && !key.startsWith('Arrow');
+    const mine = (event) => this.visible() && (this.root.contains(event.target) || event.target === document.body
+      || (event.target.tagName === 'BUTTON' && plain(event)));  // the tab that was just pressed
+    this.gone = new AbortController();
+    const options = {signal: this.gone.signal};
+    document.addEventListener('keydown', (event) => { if (mine(event) && !this.part.dialog.open) keys.keydown(event); }, options);
+    document.addEventListener('keyup', (event) => { if (mine(event)) keys.keyup(event); }, options);
+    window.addEventListener('online', () => this.outbox.again(), options);
+    // What this browser keeps is sent on the next visit; only what it could not keep would be lost.
+    window.addEventListener('beforeunload', (event) => { if (this.outbox.unkept && (this.outbox.busy || this.outbox.conflicts.size)) event.preventDefault(); }, options);
+    this.sizes = new ResizeObserver(([{contentRect: {width, height}}]) => {
+      if (width < 2 || height < 2) { this.away = true; return; }
+      if (this.away) this.back();
+      this.studio.view.resize(width, height);
+      this.studio.painter.resize();
+      this.viewed();
+    });
+    this.sizes.observe(this.part.stage);
+  }
+  // The page was away, and others may have worked on the set meanwhile.
+  back() {
+    this.away = false;
+    const {image} = this;
+    if (image === null || this.outbox.pending(image)) return;
+    this.asking('open', {image}, ({revision}) => (revision === this.outbox.revisions.get(image) ? this.strip.refill(image).then(() => this.strip.render()) : this.open(image)));
+  }
+  visible() { return this.root.offsetParent !== null; }
+  close() {
+    this.gone.abort();
+    this.sizes.disconnect();
+    this.outbox.close();
+  }
+  // ---- images
+  async begin(first) {
+    for (const id of this.outbox.leftovers()) {  // what an earlier visit could not send
+      const left = this.outbox.left(id);
+      if (left && id !== first) { this.outbox.revisions.set(id, left.revision); this.outbox.put(id, left.doc); }
+    }
+    await this.strip.refill(first ?? 0);
+    const id = this.strip.images.find(([each]) => each >= (first ?? 0))?.[0] ?? this.strip.images[0]?.[0];
+    if (id !== undefined) await this.open(id); else this.empty();
+  }
+  async open(id) {
+    if (id === null || id === undefined) return;
+    this.asked += 1;
+    const turn = this.asked;
+    this.studio.tool.cancel();
+    this.hint('');
+    try {
+      const [facts, source] = await Promise.all([this.call('open', {image: id}), this.picture(id)]);
+      if (turn !== this.asked) return;
+      if (facts.error) { this.fail(facts.error); return; }
+      this.show(facts, source);
+      await this.strip.show(id);
+      const next = await this.strip.neighbour(1);
+      if (next !== null && turn === this.asked) this.picture(next);
+    } catch { if (turn === this.asked) this.fail({message: this.text('offline'), remedy: ''}); }
+  }
+  show(facts, source) {
+    const {studio, outbox} = this, found = outbox.conflicts.get(facts.id), waiting = outbox.waiting.get(facts.id) ?? (outbox.flying?.image === facts.id ? outbox.flying : null);
+    this.image = facts.id;
+    this.facts = facts;
+    studio.painter.picture = source.levels ? new Picture(source.levels, facts.size) : null;
+    studio.painter.picture?.setTones(this.tones ?? studio.painter.picture.tones);
+    studio.view.setImage(facts.size);
+    outbox.opened(facts.id, facts.revision);
+    studio.classes = facts.classes;
+    studio.open(docFromWire(facts.document), facts);
+    this.part.notice.hidden = true;
+    if (source.error) this.notice(`${source.error.message} ${source.error.remedy}`, []);
+    const left = waiting || found ? null : outbox.left(facts.id);
+    if (waiting) studio.doc = docFromWire(waiting.doc);
+    else if (left && !sameWire(left.doc, facts.document)) {
+      if (left.revision === facts.revision || outbox.tokens.has(facts.token)) studio.apply(renumbered(docFromWire(left.doc), left.doc.classes, facts.classes.map(({name}) => name)));
+      else outbox.clash({image: facts.id, doc: left.doc}, facts);
+    } else if (left) outbox.forget(facts.id);
+    if (found) this.ask({mine: outbox.waiting.get(facts.id)?.doc ?? found.mine, theirs: found.theirs});
+    studio.refresh();
+    this.viewed();
+    if (!waiting && !found && !left) this.part.saved.textContent = facts.at ? this.text(facts.who ? 'savedBy' : 'savedAt', {at: facts.at, who: facts.who}) : '';
+    this.part.name.textContent = facts.name;
+    this.part.name.title = facts.name;
+    globalThis.lightbox?.remember?.('image', String(facts.id));
+  }
+  picture(id) {
+    if (!this.pictures.has(id)) {
+      this.pictures.set(id, this.load(id).catch((error) => { this.pictures.delete(id); throw error; }));
+      for (const old of this.pictures.keys()) if (this.pictures.size > KEPT_PICTURES && old !== this.image && old !== id) this.pictures.delete(old);
+    }
+    return this.pictures.get(id);
+  }
+  async load(id) {
+    const answer = await this.call('picture', {image: id});
+    if (answer.error) return {error: answer.error};
+    const image = new Image();
+    image.src = answer.url;
+    await image.decode();
+    const made = new Picture([await createImageBitmap(image)], [1, 1]);
+    made.made(2);  // smaller copies now, not while a person zooms
+    return {levels: made.levels};
+  }
+  empty() {
+    this.part.stage.replaceChildren(make('p', {class: 'lb-an-muted lb-an-none'}, this.text('noImages')));
+  }
+  // ---- saving
+  wire(doc) { return docToWire(doc, this.studio.classes.map(({name}) => name)); }
+  save(doc) {
+    this.outbox.put(this.image, this.wire(doc));
+    this.strip.mark(this.image, stateOf(doc));
+  }
+  told(state, {image, answer, error, kept, mine, theirs}) {
+    const words = {saving: () => this.text('saving'), saved: () => this.text('saved', {at: clockTime()}), lost: () => this.text(kept ? 'notSavedKept' : 'notSaved'),
+      conflict: () => this.text('notSavedConflict'), refused: () => `${error.message} ${error.remedy}`};
+    this.part.saved.textContent = words[state]();
+    this.part.saved.dataset.state = state;
+    if (state === 'saved' && image === this.image) {
+      this.facts = {...this.facts, ...answer};
+      this.studio.base = answer.document ? docFromWire(answer.document) : this.studio.doc;
+      this.part.notice.hidden = true;
+    }
+    if (state === 'conflict' && theirs) {
+      if (image === this.image) this.ask({mine, theirs});
+      else this.notice(this.text('conflictElsewhere'), [[this.text('openIt'), () => this.open(image)]]);
+    }
+  }
+  // Somebody else has saved another version: both are kept until a person has chosen.
+  ask({mine, theirs}) {
+    const {studio, image} = this, names = theirs.classes.map(({name}) => name), other = docFromWire(theirs.document);
+    if (!sameWire(this.wire(studio.doc), mine)) studio.doc = docFromWire(mine);
+    studio.doc = renumbered(studio.doc, mine.classes, names);
+    studio.classes = theirs.classes;
+    studio.refresh();
+    const settle = (doc) => {
+      if (image !== this.image) return;
+      this.part.notice.hidden = true;
+      studio.history.note(studio.doc);
+      studio.doc = doc ?? other;
+      studio.refresh();
+      this.outbox.settle(image, doc && this.wire(doc));
+    };
+    this.notice(this.text(theirs.who ? 'conflictBy' : 'conflict', {who: theirs.who, at: theirs.at}), [
+      [this.text('keepBoth'), () => settle(merged(studio.base, studio.doc, other))],
+      [this.text('keepMine'), () => settle(studio.doc)], [this.text('keepTheirs'), () => settle(null)]]);
+  }
+  notice(words, choices) {
+    this.part.notice.replaceChildren(make('span', {}, words), ...choices.map(([name, onclick]) => make('button', {type: 'button', class: 'lb-an-button', onclick}, name)));
+    this.part.notice.hidden = false;
+  }
+  fail({message, remedy}) { this.notice(`${message} ${remedy}`.trim(), [[this.text('tryAgain'), () => { this.part.notice.hidden = true; this.open(this.image ?? this.strip.current); }]]); }
+  hint(words) { this.part.hint.textContent = words; }
+  // ---- what keys and buttons do; false: nothing, so the browser may
+  act(action, value) {
+    const {studio, part} = this, {view} = studio, middle = [view.width / 2, view.height / 2];
+    if (studio.tools[action] && action !== 'hole') { studio.useTool(action); return true; }
+    const todo = {
+      next: () => this.step(1), previous: () => this.step(-1), nextOpen: () => this.nextOpen(), accept: () => studio.accept(), nothing: () => studio.nothing(),
+      checked: () => studio.mark('checked'), skip: () => studio.mark('skipped'), copyPrevious: () => this.copyPrevious(),
+      smaller: () => this.radius(1 / 1.25), larger: () => this.radius(1.25), finish: () => studio.tool.enter?.(), class: () => studio.setClass(value),
+      pickClass: () => this.panel.search.focus(), remove: () => (studio.tool.busy?.() ? studio.tool.undo?.() : studio.remove()), undo: () => studio.undo(), redo: () => studio.redo(),
+      selectAll: () => { studio.useTool('select'); studio.select(studio.shown().filter((shape) => !studio.isLocked(shape)).map((shape) => shape.id)); },
+      duplicate: () => studio.duplicate(), hole: () => studio.useTool('hole'), join: () => studio.join(), split: () => studio.split(), simplify: () => studio.simplify(),
+      convert: () => studio.convert(), nudge: () => { if (!studio.editable().length) return false; studio.nudge(value); return true; },
+      zoomIn: () => view.zoom(1.25, middle), zoomOut: () => view.zoom(0.8, middle), fit: () => view.fit(), hide: () => { studio.bare = !studio.bare; studio.refresh(); },
+      lock: () => studio.selected().forEach((shape) => studio.toggle(studio.lockedShapes, shape.id)), crosshair: () => this.toggleField('cross'),
+      names: () => this.toggleField('names'), help: () => this.help(), history: () => this.versions(), addClass: () => this.addClass(value),
+      display: () => this.display(value), focus: () => part.stage.focus({preventScroll: true}), viewed: () => this.viewed(),
+      cancel: () => { if (studio.tool.busy?.()) studio.tool.cancel(); else if (studio.selection.size || studio.target !== null) { studio.target = null; studio.select([]); } else studio.useTool('select'); },
+    };
+    const done = todo[action]?.();
+    if (['zoomIn', 'zoomOut', 'fit', 'finish', 'cancel', 'remove'].includes(action)) { studio.painter.request(); this.viewed(); }
+    return done;
+  }
+  async step(by) {
+    try {
+      const id = await this.strip.neighbour(by);
+      if (id === null) this.hint(this.text(by > 0 ? 'hint.last' : 'hint.first')); else await this.open(id);
+    } catch { this.fail({message: this.text('offline'), remedy: ''}); }
+  }
+  // What waits for the server says so when it cannot be reached, and does nothing once another image is open.
+  async asking(name, values, done) {
+    const {image} = this;
+    try {
+      const answer = await this.call(name, values);
+      if (answer.error) this.hint(answer.error.message); else if (image === this.image) await done(answer);
+    } catch { this.hint(this.text('offline')); }
+  }
+  nextOpen() {
+    return this.asking('queue', {around: this.image + 1, state: 'unlabeled', before: 0, after: 1}, ({images}) =>
+      (images.length ? this.open(images[0][0]) : this.hint(this.text('hint.noneLeft'))));
+  }
+  async copyPrevious() {
+    const {image} = this, before = await this.strip.neighbour(-1).catch(() => null);
+    if (before === null) this.hint(this.text('hint.first'));
+    else if (image === this.image) await this.asking('open', {image: before}, (facts) => this.studio.paste(docFromWire(facts.document).shapes));
+  }
+  addClass(name) {
+    return this.asking('class', {name}, ({classes, cls}) => {
+      const {studio} = this;
+      studio.classes = classes;
+      if (studio.doc.tags) studio.doc = {...studio.doc, tags: classes.map((each, i) => studio.doc.tags[i] ?? null)};
+      this.panel.choose(cls);
+    });
+  }
+  radius(factor) {
+    this.studio.radius = Math.min(400, Math.max(0.5, this.studio.radius * factor));
+    this.part.display.fields.radius.value = this.studio.radius;
+    this.studio.painter.request();
+  }
+  display({opacity, radius, names, cross, ...tones}) {
+    Object.assign(this.studio, {opacity, radius, names, cross});
+    const plain = JSON.stringify(tones);
+    if (plain !== this.plainTones) { this.plainTones = plain; this.tones = tones; this.studio.painter.picture?.setTones(tones); }
+    this.studio.painter.refresh();
+  }
+  toggleField(name) {
+    const field = this.part.display.fields[name];
+    field.checked = !field.checked;
+    field.dispatchEvent(new Event('change'));
+  }
+  help() {
+    const {dialog} = this.part;
+    if (dialog.open) { dialog.close(); return; }
+    dialog.replaceChildren(...keyList(this.text, () => dialog.close()));
+    dialog.showModal();
+  }
+  versions() {
+    const {dialog} = this.part, {image} = this, close = () => dialog.close();
+    const restore = (revision) => {
+      close();
+      this.asking('restore', {image, revision}, ({document: kept}) => {
+        const {looked, shapes, tags} = docFromWire(kept);
+        this.studio.commit({looked, shapes, tags: tags ?? this.studio.doc.tags?.map(() => null) ?? null});
+      });
+    };
+    return this.asking('versions', {image}, ({versions}) => {
+      dialog.replaceChildren(...versionList(this.text, versions, restore, close));
+      dialog.showModal();
+    });
+  }
+  // ---- what is shown beside the canvas
+  later() {
+    if (this.drawing) return;
+    this.drawing = requestAnimationFrame(() => { this.drawing = 0; this.aside(); });
+  }
+  aside() { showAside(this); }
+  viewed() { showPlace(this); }
+}

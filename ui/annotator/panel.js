@@ -1,0 +1,112 @@
+// The right-hand side: classes with their keys, tags, what can be done with the chosen shapes, and the list of all shapes.
+import {fill, iconButton, iconOf, make, swatchOf} from './dom.js';
+
+const MOST_LINES = 200;
+const MOST_CLASSES = 300;
+
+export class Panel {
+  constructor(studio, text, act) {
+    Object.assign(this, {studio, text, act, wanted: ''});
+    this.search = make('input', {type: 'search', class: 'lb-an-search', placeholder: text('searchClass'), 'aria-label': text('searchClass'), autocomplete: 'off',
+      oninput: () => { this.wanted = this.search.value.trim(); this.classes(); }, onkeydown: (event) => this.typed(event)});
+    this.list = make('ul', {class: 'lb-an-list', 'aria-label': text('classes')});
+    this.tools = make('div', {class: 'lb-an-actions'});
+    this.count = make('span', {class: 'lb-an-muted'});
+    this.lines = make('ul', {class: 'lb-an-list lb-an-shapes', 'aria-label': text('shapes')});
+    this.shapeBox = make('section', {}, make('h3', {}, text('shapes'), ' ', this.count), this.tools, this.lines);
+    this.title = make('h3', {}, text('classes'));
+    this.single = make('label', {class: 'lb-an-check'}, make('input', {type: 'checkbox', onchange: (event) => { studio.oneTag = event.target.checked; }}), text('oneTag'));
+    this.element = make('aside', {class: 'lb-an-side'}, make('section', {class: 'lb-an-classes'}, this.title, this.search, this.single, this.list), this.shapeBox);
+  }
+  typed(event) {
+    if (event.key === 'Enter') {
+      const [first] = this.fitting();
+      event.preventDefault();
+      if (first !== undefined) this.choose(first); else if (this.wanted) this.act('addClass', this.wanted);
+    } else if (event.key === 'Escape') this.act('focus');
+    else return;
+    event.stopPropagation();
+  }
+  choose(cls) {
+    this.search.value = this.wanted = '';
+    this.studio.setClass(cls);
+    this.act('focus');
+  }
+  fitting() {
+    const {classes} = this.studio, wanted = this.wanted.toLocaleLowerCase(), found = [];
+    classes.forEach(({name}, cls) => { if (!wanted || name.toLocaleLowerCase().includes(wanted)) found.push(cls); });
+    return wanted ? found.sort((a, b) => rank(classes[a].name, wanted) - rank(classes[b].name, wanted)) : found;
+  }
+  update() {
+    const tags = this.studio.kind === 'tags';
+    this.title.textContent = this.text(tags ? 'tags' : 'classes');
+    this.single.hidden = !tags;
+    this.single.firstChild.checked = this.studio.oneTag;
+    this.shapeBox.hidden = tags;
+    this.classes();
+    if (!tags) { this.actions(); this.shapes(); }
+  }
+  classes() {
+    const {studio} = this, fitting = this.fitting(), counts = new Map();
+    for (const shape of studio.doc.shapes) counts.set(shape.cls, (counts.get(shape.cls) ?? 0) + 1);
+    const lines = fitting.slice(0, MOST_CLASSES).map((cls) => this.classLine(cls, counts.get(cls) ?? 0));
+    if (this.wanted && !studio.readOnly && !studio.classes.some(({name}) => name === this.wanted)) {
+      lines.push(make('li', {}, make('button', {type: 'button', class: 'lb-an-row', onclick: () => this.act('addClass', this.wanted)}, iconOf('plus', 16),
+        make('span', {class: 'lb-an-cut'}, fill(this.text('addClass'), {name: this.wanted})))));
+    } else if (!lines.length) lines.push(make('li', {class: 'lb-an-muted'}, this.text('noClasses')));
+    this.list.replaceChildren(...lines);
+  }
+  pressed(cls, event) {
+    if (this.studio.kind === 'tags' && (event.altKey || event.shiftKey)) this.studio.tag(cls, event.altKey ? null : 0.5); else this.studio.setClass(cls);
+  }
+  classLine(cls, count) {
+    const {studio} = this, look = studio.classes[cls], tags = studio.kind === 'tags', value = studio.doc.tags?.[cls] ?? null;
+    const word = tags ? {1: 'tagThere', 0: 'tagNot', 0.5: 'tagUnsure'}[value] : null;
+    const state = tags ? make('span', {class: `lb-an-tag lb-an-tag-${value === null ? 'none' : value === 0.5 ? 'unsure' : value}`}, word ? this.text(word) : '') : null;
+    const row = make('button', {type: 'button', class: 'lb-an-row', 'aria-pressed': tags ? String(value === 1) : String(cls === studio.cls), title: tags ? `${look.name}\n${this.text('tagHelp')}` : look.name,
+      'data-class': cls, onclick: (event) => { this.pressed(cls, event); this.act('focus'); }},
+    swatchOf(look), make('kbd', {}, cls < 9 ? String(cls + 1) : cls === 9 ? '0' : ''), make('span', {class: 'lb-an-cut'}, look.name), state,
+    !tags && count ? make('span', {class: 'lb-an-muted'}, String(count)) : null);
+    if (tags) return make('li', {}, row);
+    const hidden = studio.hiddenClasses.has(cls), locked = studio.lockedClasses.has(cls);
+    return make('li', {class: hidden ? 'lb-an-off' : null}, row,
+      iconButton(locked ? 'lock' : 'unlocked', this.text(locked ? 'unlockClass' : 'lockClass'), () => studio.toggle(studio.lockedClasses, cls), {'aria-pressed': String(locked)}),
+      iconButton(hidden ? 'hidden' : 'eye', this.text(hidden ? 'showClass' : 'hideClass'), () => studio.toggle(studio.hiddenClasses, cls), {'aria-pressed': String(hidden)}));
+  }
+  actions() {
+    const {studio, text} = this, chosen = studio.editable(), polygon = chosen.some((shape) => shape.kind === 'polygon');
+    const objects = studio.kind === 'objects', button = (name, able = true) => make('button', {type: 'button', class: 'lb-an-button', disabled: !able,
+      onclick: () => { this.act(name); this.act('focus'); }}, text(`do.${name}`));
+    const suggested = studio.doc.shapes.some((shape) => shape.state === 'suggested');
+    const made = chosen.length ? [suggested && button('accept'), objects && button('duplicate'), objects && polygon && button('hole'),
+      objects && button('join', chosen.length > 1), objects && polygon && button('split'), objects && polygon && button('simplify'), objects && button('convert'), button('remove')]
+      : [suggested && button('accept')];
+    this.tools.replaceChildren(...made.filter(Boolean));
+  }
+  shapes() {
+    const {studio} = this, {shapes} = studio.doc;
+    this.count.textContent = shapes.length.toLocaleString('en');
+    const lines = shapes.slice(0, MOST_LINES).map((shape) => this.shapeLine(shape));
+    if (shapes.length > MOST_LINES) lines.push(make('li', {class: 'lb-an-muted'}, fill(this.text('moreShapes'), {n: (shapes.length - MOST_LINES).toLocaleString('en')})));
+    if (!shapes.length) lines.push(make('li', {class: 'lb-an-muted'}, this.text(studio.doc.looked ? 'nothingHere' : 'notLooked')));
+    this.lines.replaceChildren(...lines);
+  }
+  shapeLine(shape) {
+    const {studio} = this, look = studio.classes[shape.cls], hidden = studio.hiddenShapes.has(shape.id), locked = studio.lockedShapes.has(shape.id);
+    const size = `${Math.round(shape.box[2] - shape.box[0])} × ${Math.round(shape.box[3] - shape.box[1])}`;
+    const note = shape.state === 'suggested' ? `${Math.round((shape.score ?? 0) * 100)}%` : size;
+    const row = make('button', {type: 'button', class: 'lb-an-row', 'aria-pressed': String(studio.selection.has(shape.id)), onclick: (event) => this.pickShape(shape, event),
+      ondblclick: () => { studio.view.show(shape.box); studio.painter.refresh(); }},
+    swatchOf(look), make('span', {class: 'lb-an-cut'}, look?.name ?? this.text('void')), make('span', {class: 'lb-an-muted'}, `${this.text(`kind.${shape.kind}`)} · ${note}`));
+    return make('li', {class: hidden ? 'lb-an-off' : null}, row,
+      iconButton(locked ? 'lock' : 'unlocked', this.text(locked ? 'unlock' : 'lock'), () => studio.toggle(studio.lockedShapes, shape.id), {'aria-pressed': String(locked)}),
+      iconButton(hidden ? 'hidden' : 'eye', this.text(hidden ? 'showIt' : 'hideIt'), () => studio.toggle(studio.hiddenShapes, shape.id), {'aria-pressed': String(hidden)}));
+  }
+  pickShape(shape, event) {
+    if (this.studio.tool.name !== 'select') this.act('select');
+    this.studio.select([shape.id], event.shiftKey || event.ctrlKey || event.metaKey ? 'toggle' : 'set');
+    this.act('focus');
+  }
+}
+
+const rank = (name, wanted) => (name.toLocaleLowerCase().startsWith(wanted) ? 0 : 1);

@@ -1,0 +1,161 @@
+"""What the labeling canvas asks the server: each function takes one object and answers one, or {"error": {"message", "remedy", "key"}}.
+
+They run outside of Gradio's queue, several at a time.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from engine import messages
+from engine.datasets import labeling
+from engine.datasets.labeling import Opened
+from engine.datasets.objects import clean_name
+from engine.datasets.store import Dataset
+from engine.overlay import color_of, dash_of
+from engine.types import Instances, UserError
+from engine.workspace import Workspace
+from ui.i18n import language_of, t
+
+log = logging.getLogger("lightbox.ui")
+PREFIX = "label.js."
+MOST_IMAGES = 200
+THUMBNAIL = 96
+Answer = dict[str, Any]
+
+
+def functions(workspace: Workspace, demo: bool) -> list[Callable[..., Answer]]:
+    """The component's server functions."""
+    bench = Bench(workspace, demo)
+    names = ("begin", "open", "picture", "save", "queue", "thumbs", "class", "versions", "restore")
+    return [_answering(f"label_{name}", getattr(bench, f"{name}_" if name in ("open", "class") else name)) for name in names]
+
+
+def _answering(name: str, work: Callable[..., Answer]) -> Callable[..., Answer]:
+    """A guarded function of its own name. `request` is filled in by Gradio."""
+
+    def answer(sent: Any, request: gr.Request) -> Answer:
+        content = sent if isinstance(sent, dict) else {}
+        language = messages.best_language(str(content["language"])) if content.get("language") else language_of(request)
+        messages.set_language(language)
+        try:
+            return work(content, language, str(getattr(request, "username", None) or ""))
+        except UserError as error:
+            return {"error": {"message": error.message(language), "remedy": error.remedy(language), "key": error.key}}
+        except Exception:
+            number = secrets.token_hex(3)
+            log.exception("error %s in %s", number, name)
+            return {"error": {"message": t("ui.bug", language, id=number), "remedy": "", "key": "bug"}}
+
+    answer.__name__ = answer.__qualname__ = name
+    return answer
+
+
+class Bench:
+    """One method a function: (what was sent, language of the visitor, name of the visitor or "")."""
+
+    def __init__(self, workspace: Workspace, demo: bool = False) -> None:
+        self.workspace, self.demo = workspace, demo
+
+    def begin(self, sent: Answer, language: str, who: str) -> Answer:
+        """Classes, texts, and the image to begin with: the first that nobody has looked at."""
+        dataset = self._dataset(sent)
+        first = labeling.queue(dataset, 0, before=0, after=1, state="unlabeled").images
+        texts = {key.removeprefix(PREFIX): text for key, text in {**messages.catalogue("en"), **messages.catalogue(language)}.items()
+                 if key.startswith(PREFIX)}
+        return {"classes": classes_of(dataset), "texts": texts, "first": first[0][0] if first else 0, "readOnly": self.demo or dataset.readonly,
+                "oneTag": dataset.task == "classify" and labeling.one_tag_each(dataset)}
+
+    def open_(self, sent: Answer, language: str, who: str) -> Answer:
+        dataset = self._dataset(sent)
+        return told(dataset, labeling.opened(dataset, _whole(sent, "image")))
+
+    def picture(self, sent: Answer, language: str, who: str) -> Answer:
+        kind, data = labeling.picture(self._dataset(sent), _whole(sent, "image"))
+        return {"url": f"data:{kind};base64,{base64.b64encode(data).decode()}"}
+
+    def save(self, sent: Answer, language: str, who: str) -> Answer:
+        """The new revision, or what somebody else has made of the image meanwhile."""
+        if self.demo:
+            raise UserError("demo_only_shows")
+        dataset, image, content = self._dataset(sent), _whole(sent, "image"), sent.get("document")
+        mark = content.get("mark") if isinstance(content, dict) else None
+        try:
+            saved = labeling.save(dataset, image, content, expected=_whole(sent, "expected"), who=who, token=str(sent.get("token", "")), mark=mark)
+        except UserError as error:
+            if error.key != "labels_changed":
+                raise
+            return {"conflict": told(dataset, labeling.opened(dataset, image))}
+        return {"revision": saved.revision, "state": saved.state, "at": saved.mark.at, "who": saved.mark.who}
+
+    def queue(self, sent: Answer, language: str, who: str) -> Answer:
+        dataset, state = self._dataset(sent), str(sent.get("state") or "") or None
+        before, after = (min(_whole(sent, name, default), MOST_IMAGES) for name, default in (("before", 40), ("after", 80)))
+        found = labeling.queue(dataset, _whole(sent, "around", 0), before=before, after=after, state=state)
+        return {"images": found.images, "start": found.start, "total": found.total, "counts": labeling.progress(dataset)}
+
+    def thumbs(self, sent: Answer, language: str, who: str) -> Answer:
+        """{image id: picture or None}."""
+        dataset, wanted = self._dataset(sent), sent.get("ids")
+        ids = [each for each in wanted if type(each) is int][:24] if isinstance(wanted, list) else []
+        return {str(each): _thumbnail(dataset, each) for each in ids}
+
+    def class_(self, sent: Answer, language: str, who: str) -> Answer:
+        """Adds a class, or finds the one of that name."""
+        if self.demo:
+            raise UserError("demo_only_shows")
+        dataset, name = self._dataset(sent), clean_name(str(sent.get("name") or ""))
+        if not name:
+            raise UserError("class_name_empty")
+        return {"cls": dataset.add_class(name), "classes": classes_of(dataset)}
+
+    def versions(self, sent: Answer, language: str, who: str) -> Answer:
+        found = labeling.history(self._dataset(sent), _whole(sent, "image"))
+        return {"versions": [{"revision": revision, "at": _spoken(at), "who": name, "count": len(labels) if isinstance(labels, Instances) else
+                              0 if labels is None else 1} for revision, at, name, labels in found]}
+
+    def restore(self, sent: Answer, language: str, who: str) -> Answer:
+        """The labels that an image once had; saving them is an edit like any other."""
+        return {"document": labeling.version(self._dataset(sent), _whole(sent, "image"), _whole(sent, "revision"))}
+
+    def _dataset(self, sent: Answer) -> Dataset:
+        return self.workspace.dataset(str(sent.get("dataset") or ""))
+
+
+def told(dataset: Dataset, found: Opened) -> Answer:
+    """An image for the canvas. The mark is a part of its document: an edit takes it away, undo brings it back."""
+    row, mark = found.row, found.mark
+    return {"id": row.id, "name": row.name, "size": list(row.size), "revision": row.revision, "kind": found.kind, "state": found.state,
+            "classes": classes_of(dataset), "document": {**found.document, "mark": mark.mark if found.state == mark.mark else None},
+            "who": mark.who, "at": _spoken(mark.at), "token": mark.token if mark.revision == row.revision else ""}
+
+
+def classes_of(dataset: Dataset) -> list[Answer]:
+    return [{"name": name, "color": color_of(number), "dash": list(dash_of(number))} for number, name in enumerate(dataset.classes)]
+
+
+def _thumbnail(dataset: Dataset, image_id: int) -> str | None:
+    try:
+        return "data:image/webp;base64," + base64.b64encode(dataset.thumbnail(image_id, THUMBNAIL).read_bytes()).decode()
+    except (UserError, OSError):
+        return None
+
+
+def _spoken(at: str) -> str:
+    """2026-11-21T12:04:31Z -> 2026-11-21 12:04 UTC."""
+    return f"{at[:10]} {at[11:16]} UTC" if at else ""
+
+
+def _whole(sent: Answer, name: str, default: int | None = None) -> int:
+    value = sent.get(name, default)
+    if type(value) is not int or value < 0:
+        raise UserError("labels_unreadable", what=name)
+    return value
+
+
