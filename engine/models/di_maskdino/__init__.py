@@ -23,7 +23,7 @@ OFFICIAL = Config()
 R50 = Config(backbone="resnet50")
 ATTO = Config(
     backbone="convnext_atto", hidden_dim=64, encoder_layers=1, encoder_ffn=256, decoder_layers=2, decoder_ffn=256, queries=100,
-    first_selected=150, guiding_tokens=20, points=1024, denoising_queries=50, box_for_empty=True, points_in_boxes=True,
+    first_selected=100, guiding_tokens=20, points=1024, denoising_queries=25, box_for_empty=True, points_in_boxes=True,
     located_masks=True,
 )  # made to be trained from random weights on a processor
 

@@ -100,8 +100,7 @@ class DIMaskDINO(Network):
         return Predictions(self.heads.class_embed(self.heads.norm(x)), refined(boxes, self.balancing.bbox_embed(x)), None)
 
     def configure(self, config: TrainConfig, balance: Balance | None) -> None:
-        self.criterion.weights = {"class": config.class_loss, "box": config.box_loss, "giou": config.giou_loss, "mask": config.mask_loss,
-                                  "dice": config.dice_loss}
+        self.criterion.configure(config)
 
     def load_map(self) -> LoadMap:
         return LOAD_MAP
