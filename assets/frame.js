@@ -29,15 +29,28 @@
   const theme = cookie("lightbox_theme");
   if (theme && !query.get("__theme")) window.history.replaceState(null, "", address({ __theme: theme }));
 
-  // While the page is being put together, tabs report themselves as selected that the address does not name.
-  let settled = false;
+  // While the page is being put together, tabs report themselves as selected late and in any order; what a visitor presses meanwhile counts.
+  let settled = false, pressed = "";
+  const shown = () => [...document.querySelectorAll("#lb-pages > [role=tabpanel]")].find((panel) => panel.offsetParent)?.id.replace("lb-page-", "");
+  const rememberTab = () => {
+    const tab = shown();
+    if (settled && tab) window.history.replaceState(null, "", address({ tab }));
+  };
   window.lightbox = {
     language,
-    settle: () => { settled = true; },
+    settle: () => {
+      settled = true;
+      if (pressed && pressed !== shown()) document.getElementById(`lb-page-${pressed}-button`)?.click();
+      if (pressed) window.setTimeout(rememberTab, 50);
+    },
     remember: (name, value) => {
-      if (settled || name !== "tab") window.history.replaceState(null, "", address({ [name]: value }));
+      if (name === "tab") window.setTimeout(rememberTab, 50);
+      else window.history.replaceState(null, "", address({ [name]: value }));
     },
   };
+  document.addEventListener("click", (event) => {
+    if (!settled && event.isTrusted && event.target.closest?.("#lb-pages > .tab-wrapper button")) window.setTimeout(() => { pressed = shown() ?? ""; }, 50);
+  });
 
   document.addEventListener("change", (event) => {
     if (!event.target.matches?.("[data-lb-language]")) return;

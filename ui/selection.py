@@ -17,7 +17,7 @@ from ui.i18n import t
 
 Choices = list[tuple[str, str]]
 STAMP = re.compile(r"^\d{8}-\d{6}-")
-PAGES = ("home", "data", "train", "runs", "predict", "tools")
+PAGES = ("home", "data", "label", "train", "runs", "predict", "tools")
 
 
 # For events on lists whose choices change under the visitor's hands: a value that is gone reaches the handler, which looks ids up

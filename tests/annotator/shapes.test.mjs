@@ -82,7 +82,9 @@ test('states: a suggestion is never truth, a mark stands above labels', () => {
   assert.equal(stateOf(doc({looked: false})), 'unlabeled');
   assert.equal(stateOf(doc({})), 'labeled');
   assert.equal(stateOf(doc({mark: 'checked'})), 'checked');
-  assert.equal(stateOf(doc({mark: 'checked', shapes: [suggested([0, 0, 1, 1])]})), 'suggested');
+  assert.equal(stateOf(doc({looked: false, shapes: [suggested([0, 0, 1, 1])]})), 'suggested');
+  assert.equal(stateOf(doc({looked: false, hints: [null, 0.4]})), 'suggested');
+  assert.equal(stateOf(doc({shapes: [suggested([0, 0, 1, 1])]})), 'labeled');
   assert.equal(stateOf(doc({looked: false, mark: 'skipped'})), 'skipped');
 });
 test('class ids follow their names when somebody deletes or renames a class', () => {

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from engine import messages
+from engine.datasets import labeling_suggested
 from engine.types import Instances, Reading, Sample
 from engine.workspace import Workspace
 from ui import annotator
@@ -139,4 +140,54 @@ def test_a_demo_shows_and_saves_nothing(bench):
     functions = {each.__name__: each for each in server.functions(bench.workspace, demo=True)}
     sent = {"dataset": bench.dataset.id, "image": 1, "document": {"looked": True, "shapes": [], "tags": None}, "expected": 0, "name": "x"}
     assert functions["label_begin"](sent, VISITOR)["readOnly"]
-    assert {functions[f"label_{name}"](sent, VISITOR)["error"]["key"] for name in ("save", "class")} == {"demo_only_shows"}
+    changing = ("save", "class", *server.CHANGING)
+    assert {functions[f"label_{name}"](sent, VISITOR)["error"]["key"] for name in changing} == {"demo_only_shows"}
+
+
+def test_the_queue_takes_an_order_and_filters(bench):
+    assert [image for image, _ in bench.ask("queue", order="rare", around=0)["images"]] == [1, 2, 3]
+    assert [image for image, _ in bench.ask("queue", cls=1)["images"]] == [1]
+    assert [image for image, _ in bench.ask("queue", text="2.", split="train", state="unlabeled")["images"]] == [3]
+    assert bench.ask("queue", state="unseen")["images"] == []
+    assert bench.ask("queue", order="prettiest")["error"]["key"] == "browse_unknown"
+
+
+def test_suggestions_come_back_with_the_image_and_are_accepted_in_all_others(bench):
+    shape = {"kind": "box", "cls": 0, "box": [2, 2, 20, 20], "state": "suggested", "score": 0.8}
+    for image in (2, 3):
+        labeling_suggested.put(bench.dataset, image, labeling_suggested.Suggestion("m", "2026-11-21T10:00:00Z", [shape]))
+    opened = bench.ask("open", image=2)
+    assert (opened["state"], opened["source"], opened["document"]["shapes"][0]["score"]) == ("suggested", "m", 0.8)
+    assert bench.ask("models")["waiting"] == 2
+    assert bench.ask("accept", threshold=0.9, image=2)["images"] == 0
+    assert bench.ask("accept", threshold=0.5, image=2)["images"] == 1
+    assert bench.ask("open", image=3)["unseen"]
+    assert bench.dataset.row(2).labels is None and len(bench.dataset.row(3).labels) == 1
+    assert bench.ask("discard", image=3)["images"] == 1
+
+
+def test_a_pasted_list_adds_each_class_once(bench):
+    told = bench.ask("classes", text=" 鸟 \n\n猫\nfish, red\n鸟\n")
+    assert [each["name"] for each in told["classes"]] == ["猫", "<i>dog</i>", "鸟", "fish, red"]
+    assert (told["added"], bench.ask("classes", text="a, b；c、d")["added"]) == (2, 4)
+    assert bench.ask("classes", text=" \n ")["error"]["key"] == "class_name_empty"
+    assert bench.ask("classes", text="\n".join(map(str, range(1001))))["error"]["key"] == "option_bounds"
+
+
+def test_an_object_that_is_pointed_at_is_answered_and_not_stored(bench):
+    before = bench.ask("open", image=2)["revision"]
+    found = bench.ask("segment", image=2, inside=[[20, 20]], window=[0, 0, 64, 48])
+    assert found["mask"] is None or found["mask"]["size"] == [48, 64]
+    assert bench.ask("open", image=2)["revision"] == before
+
+
+@pytest.mark.parametrize(("name", "sent"), [
+    ("look", {"image": 1, "model": "../x"}), ("job", {"work": "suggest", "model": "none"}), ("accept", {"threshold": "x"}),
+    ("accept", {"threshold": 7}), ("segment", {"image": 1, "inside": [[1]]}), ("segment", {"image": 1, "inside": [["a", 1]]}),
+    ("segment", {"image": 1}), ("segment", {"image": 1, "inside": [[1e9, 1]]}), ("segment", {"image": 1, "inside": [[5, 5]], "box": [1, 2]}),
+    ("segment", {"image": 1, "inside": "x"}),
+    ("segment", {"image": 1, "inside": [[float("nan"), 5]]}),
+])
+def test_what_the_assistant_cannot_do_is_answered_with_words(bench, name, sent):
+    told = bench.ask(name, **sent)["error"]
+    assert told["message"] and told["key"] != "bug"

@@ -94,7 +94,6 @@ export class Painter {
     for (const {shape, line} of looks.values()) this.strokePath(g, line, shape, this.studio.opacity);
     if (this.studio.names) this.labels(g, place, shapes);
   }
-  trace(line, shape, place) { trace(line, shape, place); }
   strokePath(g, line, shape, opacity, width = 1.5) {  // holes are cut out; shapes of one look may overlap
     g.fillStyle = colourOf(this.studio, shape.cls);
     g.globalAlpha = opacity * 0.6;
@@ -166,11 +165,41 @@ export class Painter {
     g.textBaseline = 'middle';
     g.fillText(text, x + 4, above + 8.5);
   }
+  // What is in the hand or chosen, and what the tool shows.
+  above(g, view) {
+    const {studio} = this;
+    for (const shape of studio.ghosts.values()) this.one(g, view, shape);
+    for (const shape of studio.selected()) if (!studio.ghosts.has(shape.id)) this.one(g, view, shape);
+    studio.tool?.draw?.(g, view);
+    if (studio.mistake?.box) this.mistake(g, view, studio.mistake.box);
+    if (studio.cross && studio.pointer && studio.tool?.draws) {
+      g.fillStyle = 'rgb(255 255 255 / 75%)';
+      g.fillRect(0, Math.round(studio.pointer[1]), view.width, 1);
+      g.fillRect(Math.round(studio.pointer[0]), 0, 1, view.height);
+    }
+  }
+  one(g, view, shape) {
+    const line = new Path2D(), [x1, y1] = view.toScreen(shape.box), [x2, y2] = view.toScreen([shape.box[2], shape.box[3]]);
+    if (shape.kind === 'mask') {
+      if (this.studio.ghosts.has(shape.id)) this.mask(g, view, shape);
+      line.rect(x1 - 2, y1 - 2, x2 - x1 + 4, y2 - y1 + 4);
+    } else trace(line, shape, view);
+    this.strokePath(g, line, {...shape, kind: 'box'}, shape.kind === 'mask' ? 0 : Math.max(0.2, this.studio.opacity * 0.6), 2.5);
+  }
+  // Where a label may be wrong.
+  mistake(g, view, box) {
+    const [x1, y1] = view.toScreen(box), [x2, y2] = view.toScreen([box[2], box[3]]);
+    for (const [colour, width] of [['#0A0E12', 5], ['#FFB74D', 2]]) {
+      g.lineWidth = width;
+      g.strokeStyle = colour;
+      g.strokeRect(x1 - 6, y1 - 6, x2 - x1 + 12, y2 - y1 + 12);
+    }
+  }
   over(view) {
     const g = this.top.getContext('2d');
     g.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     g.clearRect(0, 0, view.width, view.height);
-    if (this.picture) this.studio.drawOver(g, view);
+    if (this.picture) this.above(g, view);
   }
 }
 

@@ -1,8 +1,10 @@
 // Keys as people know them. One table: what a key does, and the line about it in the list that `?` opens.
 export const KEYS = [
   ['work', 'd', 'next'], ['work', 'a', 'previous'], ['work', 'ctrl+shift+d', 'nextOpen'], ['work', ' ', 'accept'], ['work', 'n', 'nothing'],
+  ['work', 'e', 'nextHint'], ['work', 'i', 'look'], ['work', '.', 'nextSuspect'],
   ['work', 'y', 'checked'], ['work', 's', 'skip'], ['work', 'ctrl+p', 'copyPrevious'],
-  ['tools', 'v', 'select'], ['tools', 'r', 'box'], ['tools', 'b', 'box'], ['tools', 'p', 'polygon'], ['tools', 'm', 'brush'], ['tools', 'x', 'eraser'],
+  ['tools', 'v', 'select'], ['tools', 'r', 'box'], ['tools', 'b', 'box'], ['tools', 'p', 'polygon'], ['tools', 'm', 'brush'], ['tools', 'x', 'eraser'], ['tools', 'f', 'fill'],
+  ['tools', 'q', 'points'],
   ['tools', '[', 'smaller'], ['tools', ']', 'larger'], ['tools', 'Enter', 'finish'], ['tools', 'Escape', 'cancel'],
   ['edit', '1-9', 'class'], ['edit', 'c', 'pickClass'], ['edit', 'Delete', 'remove'], ['edit', 'Backspace', 'remove'], ['edit', 'ctrl+z', 'undo'],
   ['edit', 'ctrl+y', 'redo'], ['edit', 'ctrl+shift+z', 'redo'], ['edit', 'ctrl+a', 'selectAll'], ['edit', 'ctrl+d', 'duplicate'],

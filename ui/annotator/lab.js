@@ -1,10 +1,12 @@
 // One data set on the canvas: opens its images, saves them, and does what keys and buttons ask for.
+import {Assist} from './assist.js';
 import {showAside, showPlace} from './beside.js';
+import {pasteClasses, showHelp, showVersions} from './dialogs.js';
 import {docFromWire, docToWire, merged, renumbered, sameWire, stateOf} from './documents.js';
 import {clockTime, fill, make} from './dom.js';
 import {Painter} from './draw.js';
 import {listen} from './input.js';
-import {keyList, layout, versionList} from './layout.js';
+import {layout} from './layout.js';
 import {Panel} from './panel.js';
 import {Picture} from './picture.js';
 import {Strip} from './strip.js';
@@ -12,6 +14,8 @@ import {Studio} from './studio.js';
 import {Outbox} from './sync.js';
 import {boxTool, selectTool} from './tools_box.js';
 import {brushTool} from './tools_brush.js';
+import {MOST_TOLERANCE, fillTool} from './tools_fill.js';
+import {finder, pointsTool} from './tools_points.js';
 import {polygonTool} from './tools_polygon.js';
 
 const KEPT_PICTURES = 4;
@@ -24,12 +28,13 @@ export class Lab {
     this.act = this.act.bind(this);
     const studio = this.studio = new Studio({saved: (doc) => this.save(doc), changed: () => this.later(), say: (key) => this.hint(this.text(`hint.${key}`))});
     Object.assign(studio, {classes: begun.classes, oneTag: begun.oneTag, readOnly: begun.readOnly});
-    this.panel = new Panel(studio, this.text, this.act);
-    this.strip = new Strip(this.text, {queue: (around, state) => this.call('queue', {around, state}), thumbs: (ids) => this.call('thumbs', {ids})}, (id) => this.open(id));
+    this.assist = new Assist(this);
+    this.panel = new Panel(studio, this.text, this.act, this.assist.element);
+    this.strip = new Strip(this.text, begun, {queue: (wanted) => this.call('queue', wanted), thumbs: (ids) => this.call('thumbs', {ids})}, (id) => this.open(id));
     this.part = layout(root, this.text, this.act, this);
     studio.painter = new Painter(this.part.base, this.part.top, studio);
     studio.tools = {select: selectTool(studio), box: boxTool(studio), polygon: polygonTool(studio), hole: polygonTool(studio, 'hole'), brush: brushTool(studio),
-      eraser: brushTool(studio, true)};
+      eraser: brushTool(studio, true), fill: fillTool(studio), points: pointsTool(studio, finder(this))};
     studio.tool = studio.tools.select;
     this.outbox = new Outbox({dataset, keep: globalThis.localStorage, same: (mine, theirs) => sameWire(mine, theirs.document), tell: (state, details) => this.told(state, details),
       send: ({image, doc, expected, token}) => this.call('save', {image, document: doc, expected, token})});
@@ -72,6 +77,7 @@ export class Lab {
     this.gone.abort();
     this.sizes.disconnect();
     this.outbox.close();
+    this.assist.close();
   }
   // ---- images
   async begin(first) {
@@ -79,6 +85,7 @@ export class Lab {
       const left = this.outbox.left(id);
       if (left && id !== first) { this.outbox.revisions.set(id, left.revision); this.outbox.put(id, left.doc); }
     }
+    this.assist.begin();
     await this.strip.refill(first ?? 0);
     const id = this.strip.images.find(([each]) => each >= (first ?? 0))?.[0] ?? this.strip.images[0]?.[0];
     if (id !== undefined) await this.open(id); else this.empty();
@@ -108,6 +115,7 @@ export class Lab {
     studio.view.setImage(facts.size);
     outbox.opened(facts.id, facts.revision);
     studio.classes = facts.classes;
+    studio.mistake = null;
     studio.open(docFromWire(facts.document), facts);
     this.part.notice.hidden = true;
     if (source.error) this.notice(`${source.error.message} ${source.error.remedy}`, []);
@@ -121,9 +129,11 @@ export class Lab {
     studio.refresh();
     this.viewed();
     if (!waiting && !found && !left) this.part.saved.textContent = facts.at ? this.text(facts.who ? 'savedBy' : 'savedAt', {at: facts.at, who: facts.who}) : '';
+    if (facts.unseen) this.hint(this.text('assist.unseen'));
     this.part.name.textContent = facts.name;
     this.part.name.title = facts.name;
-    globalThis.lightbox?.remember?.('image', String(facts.id));
+    const named = new URLSearchParams(globalThis.location.search).get('dataset');
+    if (!named || named === this.dataset) globalThis.lightbox?.remember?.('image', `${facts.id}@${this.dataset}`);
   }
   picture(id) {
     if (!this.pictures.has(id)) {
@@ -185,27 +195,28 @@ export class Lab {
       [this.text('keepBoth'), () => settle(merged(studio.base, studio.doc, other))],
       [this.text('keepMine'), () => settle(studio.doc)], [this.text('keepTheirs'), () => settle(null)]]);
   }
-  notice(words, choices) {
+  notice(words, choices, low = false) {
     this.part.notice.replaceChildren(make('span', {}, words), ...choices.map(([name, onclick]) => make('button', {type: 'button', class: 'lb-an-button', onclick}, name)));
     this.part.notice.hidden = false;
+    this.part.notice.classList.toggle('lb-an-low', low);
   }
   fail({message, remedy}) { this.notice(`${message} ${remedy}`.trim(), [[this.text('tryAgain'), () => { this.part.notice.hidden = true; this.open(this.image ?? this.strip.current); }]]); }
-  hint(words) { this.part.hint.textContent = words; }
+  hint(words) { this.hintText = this.part.hint.textContent = words; }
   // ---- what keys and buttons do; false: nothing, so the browser may
   act(action, value) {
     const {studio, part} = this, {view} = studio, middle = [view.width / 2, view.height / 2];
     if (studio.tools[action] && action !== 'hole') { studio.useTool(action); return true; }
     const todo = {
-      next: () => this.step(1), previous: () => this.step(-1), nextOpen: () => this.nextOpen(), accept: () => studio.accept(), nothing: () => studio.nothing(),
+      next: () => this.step(1), previous: () => this.step(-1), nextOpen: () => this.nextOpen(), accept: () => (studio.tool.enter?.() ? true : studio.accept()), nextHint: () => studio.nextSuggestion(), look: () => this.assist.look(), nextSuspect: () => this.assist.nextSuspect(), nothing: () => studio.nothing(),
       checked: () => studio.mark('checked'), skip: () => studio.mark('skipped'), copyPrevious: () => this.copyPrevious(),
-      smaller: () => this.radius(1 / 1.25), larger: () => this.radius(1.25), finish: () => studio.tool.enter?.(), class: () => studio.setClass(value),
+      smaller: () => this.radius(1 / 1.25), larger: () => this.radius(1.25), finish: () => (studio.tool.enter ? studio.tool.enter() : studio.accept()), class: () => studio.setClass(value),
       pickClass: () => this.panel.search.focus(), remove: () => (studio.tool.busy?.() ? studio.tool.undo?.() : studio.remove()), undo: () => studio.undo(), redo: () => studio.redo(),
       selectAll: () => { studio.useTool('select'); studio.select(studio.shown().filter((shape) => !studio.isLocked(shape)).map((shape) => shape.id)); },
       duplicate: () => studio.duplicate(), hole: () => studio.useTool('hole'), join: () => studio.join(), split: () => studio.split(), simplify: () => studio.simplify(),
       convert: () => studio.convert(), nudge: () => { if (!studio.editable().length) return false; studio.nudge(value); return true; },
       zoomIn: () => view.zoom(1.25, middle), zoomOut: () => view.zoom(0.8, middle), fit: () => view.fit(), hide: () => { studio.bare = !studio.bare; studio.refresh(); },
       lock: () => studio.selected().forEach((shape) => studio.toggle(studio.lockedShapes, shape.id)), crosshair: () => this.toggleField('cross'),
-      names: () => this.toggleField('names'), help: () => this.help(), history: () => this.versions(), addClass: () => this.addClass(value),
+      names: () => this.toggleField('names'), help: () => showHelp(this), history: () => showVersions(this), pasteClasses: () => pasteClasses(this), addClass: () => this.addClass(value),
       display: () => this.display(value), focus: () => part.stage.focus({preventScroll: true}), viewed: () => this.viewed(),
       cancel: () => { if (studio.tool.busy?.()) studio.tool.cancel(); else if (studio.selection.size || studio.target !== null) { studio.target = null; studio.select([]); } else studio.useTool('select'); },
     };
@@ -228,8 +239,10 @@ export class Lab {
     } catch { this.hint(this.text('offline')); }
   }
   nextOpen() {
-    return this.asking('queue', {around: this.image + 1, state: 'unlabeled', before: 0, after: 1}, ({images}) =>
-      (images.length ? this.open(images[0][0]) : this.hint(this.text('hint.noneLeft'))));
+    return this.asking('queue', {...this.strip.wanted, around: this.image, state: 'unlabeled', before: 0, after: 2}, ({images}) => {
+      const next = images.find(([id]) => id !== this.image);
+      return next ? this.open(next[0]) : this.hint(this.text('hint.noneLeft'));
+    });
   }
   async copyPrevious() {
     const {image} = this, before = await this.strip.neighbour(-1).catch(() => null);
@@ -238,19 +251,29 @@ export class Lab {
   }
   addClass(name) {
     return this.asking('class', {name}, ({classes, cls}) => {
-      const {studio} = this;
-      studio.classes = classes;
-      if (studio.doc.tags) studio.doc = {...studio.doc, tags: classes.map((each, i) => studio.doc.tags[i] ?? null)};
+      this.useClasses(classes);
       this.panel.choose(cls);
     });
   }
+  useClasses(classes) {
+    const {studio} = this;
+    studio.classes = classes;
+    if (studio.doc.tags) studio.doc = {...studio.doc, tags: classes.map((each, i) => studio.doc.tags[i] ?? null)};
+    this.strip.useClasses(classes);
+    studio.refresh();
+  }
   radius(factor) {
+    if (this.studio.tool.name === 'fill') {
+      this.studio.tolerance = Math.round(Math.min(MOST_TOLERANCE, Math.max(1, factor > 1 ? this.studio.tolerance * factor + 1 : this.studio.tolerance * factor)));
+      this.hint(this.text('tolerance', {n: this.studio.tolerance}));
+      return;
+    }
     this.studio.radius = Math.min(400, Math.max(0.5, this.studio.radius * factor));
     this.part.display.fields.radius.value = this.studio.radius;
     this.studio.painter.request();
   }
-  display({opacity, radius, names, cross, ...tones}) {
-    Object.assign(this.studio, {opacity, radius, names, cross});
+  display({opacity, radius, names, cross, brushPolygon, ...tones}) {
+    Object.assign(this.studio, {opacity, radius, names, cross, brushPolygon});
     const plain = JSON.stringify(tones);
     if (plain !== this.plainTones) { this.plainTones = plain; this.tones = tones; this.studio.painter.picture?.setTones(tones); }
     this.studio.painter.refresh();
@@ -259,26 +282,6 @@ export class Lab {
     const field = this.part.display.fields[name];
     field.checked = !field.checked;
     field.dispatchEvent(new Event('change'));
-  }
-  help() {
-    const {dialog} = this.part;
-    if (dialog.open) { dialog.close(); return; }
-    dialog.replaceChildren(...keyList(this.text, () => dialog.close()));
-    dialog.showModal();
-  }
-  versions() {
-    const {dialog} = this.part, {image} = this, close = () => dialog.close();
-    const restore = (revision) => {
-      close();
-      this.asking('restore', {image, revision}, ({document: kept}) => {
-        const {looked, shapes, tags} = docFromWire(kept);
-        this.studio.commit({looked, shapes, tags: tags ?? this.studio.doc.tags?.map(() => null) ?? null});
-      });
-    };
-    return this.asking('versions', {image}, ({versions}) => {
-      dialog.replaceChildren(...versionList(this.text, versions, restore, close));
-      dialog.showModal();
-    });
   }
   // ---- what is shown beside the canvas
   later() {

@@ -3,7 +3,7 @@ import {KEYS, keyName} from './keys.js';
 import {fill, iconButton, make} from './dom.js';
 import {PLAIN} from './picture.js';
 
-const RAIL = [['select', 'v'], ['box', 'r'], ['polygon', 'p'], ['brush', 'm'], ['eraser', 'x']];
+const RAIL = [['select', 'v'], ['box', 'r'], ['polygon', 'p'], ['brush', 'm'], ['eraser', 'x'], ['fill', 'f'], ['points', 'q']];
 
 export const layout = (root, text, act, {panel, strip}) => {
   const part = {root};
@@ -12,7 +12,7 @@ export const layout = (root, text, act, {panel, strip}) => {
   part.notice = make('div', {class: 'lb-an-notice', hidden: true, role: 'alert'});
   part.stage = make('div', {class: 'lb-an-stage', tabindex: 0, role: 'application', 'aria-label': text('canvas')}, part.base, part.top, part.notice);
   part.rail = make('div', {class: 'lb-an-rail', role: 'toolbar', 'aria-label': text('toolbar')},
-    ...RAIL.map(([name, key]) => iconButton(name, `${text(`key.${name}`)} (${key.toUpperCase()})`, () => { act(name); act('focus'); }, {'data-tool': name})),
+    panel.quick, ...RAIL.map(([name, key]) => iconButton(name, `${text(`key.${name}`)} (${key.toUpperCase()})`, () => { act(name); act('focus'); }, {'data-tool': name})),
     make('hr'), iconButton('undo', `${text('key.undo')} (Ctrl + Z)`, () => act('undo'), {'data-do': 'undo'}),
     iconButton('redo', `${text('key.redo')} (Ctrl + Y)`, () => act('redo'), {'data-do': 'redo'}),
     make('hr'), iconButton('plus', `${text('key.zoomIn')} (+)`, () => act('zoomIn')), iconButton('minus', `${text('key.zoomOut')} (-)`, () => act('zoomOut')),
@@ -27,7 +27,7 @@ export const layout = (root, text, act, {panel, strip}) => {
     iconButton('next', `${text('key.next')} (D)`, () => act('next'), {'data-do': 'next'}), make('div', {class: 'lb-an-title'}, part.name, strip.place), part.chip,
     make('div', {class: 'lb-an-marks'}, markButton('nothing', 'none', 'N'), markButton('skip', 'skip', 'S'), markButton('checked', 'check', 'Y'),
       iconButton('copy', `${text('key.copyPrevious')} (Ctrl + P)`, () => act('copyPrevious')),
-      iconButton('clock', text('history'), () => act('history'), {'aria-haspopup': 'dialog'})), strip.filter, strip.bar);
+      iconButton('clock', text('history'), () => act('history'), {'aria-haspopup': 'dialog'})), strip.order, strip.filter, strip.more, strip.bar);
   part.saved = make('span', {class: 'lb-an-saved', role: 'status'});
   part.where = make('span', {class: 'lb-an-where'});
   part.hint = make('span', {class: 'lb-an-hint lb-an-muted'});
@@ -35,7 +35,7 @@ export const layout = (root, text, act, {panel, strip}) => {
   part.display = display(text, act);
   part.dialog = make('dialog', {class: 'lb-an-dialog', onclick: (event) => { if (event.target === part.dialog) part.dialog.close(); }});
   part.stage.append(part.display);
-  root.replaceChildren(part.head, part.rail, part.stage, panel.element, strip.list, part.status, part.dialog);
+  root.replaceChildren(part.head, part.rail, part.stage, panel.element, strip.list, part.status, part.dialog, strip.popover);
   return part;
 
   function markButton(name, icon, key) {
@@ -60,7 +60,7 @@ const display = (text, act) => {
   };
   const element = make('div', {class: 'lb-an-display', hidden: true, role: 'group', 'aria-label': text('display')},
     slider('brightness', -100, 100, 0), slider('contrast', -100, 100, 0), slider('low', 0, 254, 0), slider('high', 1, 255, 255), box('invert', false),
-    slider('opacity', 0, 1, 0.35, 0.05), slider('radius', 1, 200, 12), box('names', true), box('cross', false),
+    slider('opacity', 0, 1, 0.35, 0.05), slider('radius', 1, 200, 12), box('names', true), box('cross', false), box('brushPolygon', false),
     make('button', {type: 'button', class: 'lb-an-button', onclick: reset}, text('show.reset')));
   for (const kind of ['pointerdown', 'wheel', 'dblclick']) element.addEventListener(kind, (event) => event.stopPropagation());
   element.fields = fields;

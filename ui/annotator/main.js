@@ -2,6 +2,12 @@
 import {make} from './dom.js';
 import {Lab} from './lab.js';
 
+// The image of this set that the address names ("7" or "7@set"), or 0.
+const placeIn = (dataset) => {
+  const query = new URLSearchParams(globalThis.location.search), [image, set = query.get('dataset')] = (query.get('image') ?? '').split('@');
+  return !set || set === dataset ? Number(image) || 0 : 0;
+};
+
 // The component has loaded. `props.value` is the id of the data set to label, or "".
 export const start = ({element, props, server, watch}) => {
   const root = element.querySelector('.lb-an');
@@ -21,7 +27,7 @@ export const start = ({element, props, server, watch}) => {
       if (!begun) throw new Error('label_begin');
       if (begun.error) { root.replaceChildren(make('p', {class: 'lb-an-none'}, `${begun.error.message} ${begun.error.remedy}`)); return; }
       lab = root.lab = new Lab(root, server, dataset, begun);
-      await lab.begin(Number(new URLSearchParams(globalThis.location.search).get('image')) || begun.first);
+      await lab.begin(placeIn(dataset) || begun.first);
     } catch (error) {
       console.warn('labeling', error);
       setTimeout(() => { if (mine === turn && !lab) boot(); }, 3000);

@@ -5,7 +5,8 @@ const MOST_LINES = 200;
 const MOST_CLASSES = 300;
 
 export class Panel {
-  constructor(studio, text, act) {
+  // assist: the element with what models do, shown instead of the list of objects.
+  constructor(studio, text, act, assist) {
     Object.assign(this, {studio, text, act, wanted: ''});
     this.search = make('input', {type: 'search', class: 'lb-an-search', placeholder: text('searchClass'), 'aria-label': text('searchClass'), autocomplete: 'off',
       oninput: () => { this.wanted = this.search.value.trim(); this.classes(); }, onkeydown: (event) => this.typed(event)});
@@ -13,10 +14,22 @@ export class Panel {
     this.tools = make('div', {class: 'lb-an-actions'});
     this.count = make('span', {class: 'lb-an-muted'});
     this.lines = make('ul', {class: 'lb-an-list lb-an-shapes', 'aria-label': text('shapes')});
-    this.shapeBox = make('section', {}, make('h3', {}, text('shapes'), ' ', this.count), this.tools, this.lines);
+    this.tabs = ['objects', 'assist'].map((name) => make('button', {type: 'button', role: 'tab', class: 'lb-an-tab', 'data-side': name, onclick: () => this.show(name)},
+      text(name === 'objects' ? 'shapes' : 'assist'), name === 'objects' ? this.count : null));
+    this.objects = make('div', {class: 'lb-an-objects'}, this.tools, this.lines);
+    this.assist = assist;
+    this.shapeBox = make('section', {}, make('div', {class: 'lb-an-tabs', role: 'tablist'}, ...this.tabs), this.objects, assist);
     this.title = make('h3', {}, text('classes'));
+    this.paste = iconButton('paste', text('classList'), () => act('pasteClasses'), {'aria-haspopup': 'dialog', hidden: studio.readOnly});
+    this.side = 'objects';
+    this.quick = make('select', {class: 'lb-an-select lb-an-quick', 'aria-label': text('classes'), onchange: () => { studio.setClass(Number(this.quick.value)); act('focus'); }});
     this.single = make('label', {class: 'lb-an-check'}, make('input', {type: 'checkbox', onchange: (event) => { studio.oneTag = event.target.checked; }}), text('oneTag'));
-    this.element = make('aside', {class: 'lb-an-side'}, make('section', {class: 'lb-an-classes'}, this.title, this.search, this.single, this.list), this.shapeBox);
+    this.element = make('aside', {class: 'lb-an-side'}, make('section', {class: 'lb-an-classes'}, make('div', {class: 'lb-an-dialog-head'}, this.title, this.paste), this.search, this.single, this.list), this.shapeBox);
+  }
+  // "objects" or "assist".
+  show(name) {
+    this.side = name;
+    this.update();
   }
   typed(event) {
     if (event.key === 'Enter') {
@@ -42,7 +55,10 @@ export class Panel {
     this.title.textContent = this.text(tags ? 'tags' : 'classes');
     this.single.hidden = !tags;
     this.single.firstChild.checked = this.studio.oneTag;
-    this.shapeBox.hidden = tags;
+    const side = tags ? 'assist' : this.side;
+    this.tabs.forEach((tab) => { tab.setAttribute('aria-selected', String(tab.dataset.side === side)); tab.hidden = tags && tab.dataset.side === 'objects'; });
+    this.objects.hidden = side !== 'objects';
+    this.assist.hidden = side !== 'assist';
     this.classes();
     if (!tags) { this.actions(); this.shapes(); }
   }
@@ -53,8 +69,13 @@ export class Panel {
     if (this.wanted && !studio.readOnly && !studio.classes.some(({name}) => name === this.wanted)) {
       lines.push(make('li', {}, make('button', {type: 'button', class: 'lb-an-row', onclick: () => this.act('addClass', this.wanted)}, iconOf('plus', 16),
         make('span', {class: 'lb-an-cut'}, fill(this.text('addClass'), {name: this.wanted})))));
-    } else if (!lines.length) lines.push(make('li', {class: 'lb-an-muted'}, this.text('noClasses')));
+    } else if (!lines.length) lines.push(make('li', {class: 'lb-an-muted'}, this.text('noClasses')), make('li', {}, studio.readOnly ? null : make('button', {type: 'button', class: 'lb-an-button', onclick: () => this.act('pasteClasses')}, this.text('classList'))));
     this.list.replaceChildren(...lines);
+    const names = studio.classes.map(({name}) => name).join('\n');
+    if (names !== this.quickNames) this.quick.replaceChildren(...studio.classes.map(({name}, cls) => make('option', {value: cls}, name)));
+    this.quickNames = names;
+    this.quick.value = studio.cls;
+    this.quick.hidden = studio.kind === 'tags' || !names;
   }
   pressed(cls, event) {
     if (this.studio.kind === 'tags' && (event.altKey || event.shiftKey)) this.studio.tag(cls, event.altKey ? null : 0.5); else this.studio.setClass(cls);
@@ -62,7 +83,8 @@ export class Panel {
   classLine(cls, count) {
     const {studio} = this, look = studio.classes[cls], tags = studio.kind === 'tags', value = studio.doc.tags?.[cls] ?? null;
     const word = tags ? {1: 'tagThere', 0: 'tagNot', 0.5: 'tagUnsure'}[value] : null;
-    const state = tags ? make('span', {class: `lb-an-tag lb-an-tag-${value === null ? 'none' : value === 0.5 ? 'unsure' : value}`}, word ? this.text(word) : '') : null;
+    const hint = tags ? studio.doc.hints?.[cls] ?? null : null, shown = hint !== null && hint >= studio.threshold;
+    const state = shown ? make('span', {class: 'lb-an-tag lb-an-tag-hint'}, `${Math.round(hint * 100)}%`) : tags ? make('span', {class: `lb-an-tag lb-an-tag-${value === null ? 'none' : value === 0.5 ? 'unsure' : value}`}, word ? this.text(word) : '') : null;
     const row = make('button', {type: 'button', class: 'lb-an-row', 'aria-pressed': tags ? String(value === 1) : String(cls === studio.cls), title: tags ? `${look.name}\n${this.text('tagHelp')}` : look.name,
       'data-class': cls, onclick: (event) => { this.pressed(cls, event); this.act('focus'); }},
     swatchOf(look), make('kbd', {}, cls < 9 ? String(cls + 1) : cls === 9 ? '0' : ''), make('span', {class: 'lb-an-cut'}, look.name), state,
@@ -77,14 +99,14 @@ export class Panel {
     const {studio, text} = this, chosen = studio.editable(), polygon = chosen.some((shape) => shape.kind === 'polygon');
     const objects = studio.kind === 'objects', button = (name, able = true) => make('button', {type: 'button', class: 'lb-an-button', disabled: !able,
       onclick: () => { this.act(name); this.act('focus'); }}, text(`do.${name}`));
-    const suggested = studio.doc.shapes.some((shape) => shape.state === 'suggested');
+    const suggested = studio.meant().length > 0;
     const made = chosen.length ? [suggested && button('accept'), objects && button('duplicate'), objects && polygon && button('hole'),
       objects && button('join', chosen.length > 1), objects && polygon && button('split'), objects && polygon && button('simplify'), objects && button('convert'), button('remove')]
       : [suggested && button('accept')];
     this.tools.replaceChildren(...made.filter(Boolean));
   }
   shapes() {
-    const {studio} = this, {shapes} = studio.doc;
+    const {studio} = this, shapes = studio.doc.shapes.filter((shape) => !studio.isFaint(shape));
     this.count.textContent = shapes.length.toLocaleString('en');
     const lines = shapes.slice(0, MOST_LINES).map((shape) => this.shapeLine(shape));
     if (shapes.length > MOST_LINES) lines.push(make('li', {class: 'lb-an-muted'}, fill(this.text('moreShapes'), {n: (shapes.length - MOST_LINES).toLocaleString('en')})));

@@ -37,6 +37,15 @@ export class Picture {
     g.drawImage(source, left * sx, top * sy, (right - left) * sx, (bottom - top) * sy,
       x + left * scale, y + top * scale, (right - left) * scale, (bottom - top) * scale);
   }
+  // {data, width, height} of the largest level, without changed tones.
+  pixels() {
+    if (!this.read) {
+      const source = this.levels[0], copy = sheet(source.width, source.height), g = copy.getContext('2d', {willReadFrequently: true});
+      g.drawImage(source, 0, 0);
+      this.read = g.getImageData(0, 0, copy.width, copy.height);
+    }
+    return this.read;
+  }
   level(scale) {
     const wanted = scale * this.size[0] * Math.min(globalThis.devicePixelRatio || 1, 2);
     let at = 0;

@@ -21,12 +21,15 @@ from engine.datasets.store import Dataset
 from engine.overlay import color_of, dash_of
 from engine.types import Instances, UserError
 from engine.workspace import Workspace
+from ui.annotator.assist import Assist
 from ui.i18n import language_of, t
 
 log = logging.getLogger("lightbox.ui")
 PREFIX = "label.js."
 MOST_IMAGES = 200
 THUMBNAIL = 96
+UNSEEN = "unseen"  # a filter beside the states: labels that were accepted many at once
+READING, CHANGING = ("models", "progress", "segment"), ("look", "job", "cancel", "accept", "discard", "classes")  # of Assist
 Answer = dict[str, Any]
 
 
@@ -34,7 +37,8 @@ def functions(workspace: Workspace, demo: bool) -> list[Callable[..., Answer]]:
     """The component's server functions."""
     bench = Bench(workspace, demo)
     names = ("begin", "open", "picture", "save", "queue", "thumbs", "class", "versions", "restore")
-    return [_answering(f"label_{name}", getattr(bench, f"{name}_" if name in ("open", "class") else name)) for name in names]
+    own = [_answering(f"label_{name}", getattr(bench, f"{name}_" if name in ("open", "class") else name)) for name in names]
+    return own + [_answering(f"label_{name}", bench.assisted(name)) for name in (*READING, *CHANGING)]
 
 
 def _answering(name: str, work: Callable[..., Answer]) -> Callable[..., Answer]:
@@ -61,7 +65,22 @@ class Bench:
     """One method a function: (what was sent, language of the visitor, name of the visitor or "")."""
 
     def __init__(self, workspace: Workspace, demo: bool = False) -> None:
-        self.workspace, self.demo = workspace, demo
+        self.workspace, self.demo, self.assist = workspace, demo, Assist(workspace)
+
+    def assisted(self, name: str) -> Callable[[Answer, str, str], Answer]:
+        """A function of the assistant. What changes something or costs a model's work is not for a demo or a set that can only be read."""
+        work = getattr(self.assist, name)
+
+        def asked(sent: Answer, language: str, who: str) -> Answer:
+            dataset = self._dataset(sent)
+            if name in CHANGING and self.demo:
+                raise UserError("demo_only_shows")
+            if name in CHANGING and dataset.readonly:
+                raise UserError("dataset_read_only", name=dataset.id)
+            found: Answer = work(dataset, sent, language, who)
+            return {**found, "classes": classes_of(dataset)} if name == "classes" else found
+
+        return asked
 
     def begin(self, sent: Answer, language: str, who: str) -> Answer:
         """Classes, texts, and the image to begin with: the first that nobody has looked at."""
@@ -69,7 +88,8 @@ class Bench:
         first = labeling.queue(dataset, 0, before=0, after=1, state="unlabeled").images
         texts = {key.removeprefix(PREFIX): text for key, text in {**messages.catalogue("en"), **messages.catalogue(language)}.items()
                  if key.startswith(PREFIX)}
-        return {"classes": classes_of(dataset), "texts": texts, "first": first[0][0] if first else 0, "readOnly": self.demo or dataset.readonly,
+        return {"classes": classes_of(dataset), "texts": texts, "splits": splits_of(dataset),
+                "first": first[0][0] if first else 0, "readOnly": self.demo or dataset.readonly,
                 "oneTag": dataset.task == "classify" and labeling.one_tag_each(dataset)}
 
     def open_(self, sent: Answer, language: str, who: str) -> Answer:
@@ -95,9 +115,13 @@ class Bench:
         return {"revision": saved.revision, "state": saved.state, "at": saved.mark.at, "who": saved.mark.who}
 
     def queue(self, sent: Answer, language: str, who: str) -> Answer:
-        dataset, state = self._dataset(sent), str(sent.get("state") or "") or None
+        dataset, cls = self._dataset(sent), sent.get("cls")
         before, after = (min(_whole(sent, name, default), MOST_IMAGES) for name, default in (("before", 40), ("after", 80)))
-        found = labeling.queue(dataset, _whole(sent, "around", 0), before=before, after=after, state=state)
+        state, text, split = (str(sent.get(name) or "")[:200] or None for name in ("state", "text", "split"))
+        filters: dict[str, Any] = {"split": split} if split else {}
+        found = labeling.queue(dataset, _whole(sent, "around", 0), before=before, after=after, order=str(sent.get("order") or "id"), text=text,
+                               state=None if state == UNSEEN else state, unseen=state == UNSEEN, cls=None if cls is None else _whole(sent, "cls"),
+                               **filters)
         return {"images": found.images, "start": found.start, "total": found.total, "counts": labeling.progress(dataset)}
 
     def thumbs(self, sent: Answer, language: str, who: str) -> Answer:
@@ -133,11 +157,17 @@ def told(dataset: Dataset, found: Opened) -> Answer:
     row, mark = found.row, found.mark
     return {"id": row.id, "name": row.name, "size": list(row.size), "revision": row.revision, "kind": found.kind, "state": found.state,
             "classes": classes_of(dataset), "document": {**found.document, "mark": mark.mark if found.state == mark.mark else None},
-            "who": mark.who, "at": _spoken(mark.at), "token": mark.token if mark.revision == row.revision else ""}
+            "who": mark.who, "at": _spoken(mark.at), "source": found.source,
+            "unseen": mark.mark == "accepted", "token": mark.token if mark.revision == row.revision else ""}
 
 
 def classes_of(dataset: Dataset) -> list[Answer]:
     return [{"name": name, "color": color_of(number), "dash": list(dash_of(number))} for number, name in enumerate(dataset.classes)]
+
+
+def splits_of(dataset: Dataset) -> list[str]:
+    with dataset.connection() as connection:
+        return [split for split, in connection.execute("SELECT DISTINCT split FROM images WHERE split IS NOT NULL AND split <> '' ORDER BY split")]
 
 
 def _thumbnail(dataset: Dataset, image_id: int) -> str | None:

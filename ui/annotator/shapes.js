@@ -44,7 +44,7 @@ export const rasterOf = (shape) => {
 
 // An edit by a person makes a suggestion their own.
 export const accepted = (shape) => {
-  const {score, ...rest} = shape;  // eslint-disable-line no-unused-vars
+  const {score, derived, ...rest} = shape;  // eslint-disable-line no-unused-vars
   return {...rest, state: 'truth'};
 };
 export const withClass = (shape, cls) => (shape.cls === cls && shape.state === 'truth' ? shape : {...accepted(shape), cls});
@@ -98,6 +98,7 @@ export const toWire = (shape) => {
   if (shape.kind === 'mask') Object.assign(wire, {size: shape.size, counts: shape.counts});
   if (shape.state === 'suggested') Object.assign(wire, {state: 'suggested', score: shape.score});
   if (shape.crowd) wire.crowd = true;
+  if (shape.derived) wire.derived = true;
   return wire;
 };
 const key = (wire) => JSON.stringify(wire, (name, value) => (typeof value === 'number' ? Math.round(value * 10) / 10 : value));

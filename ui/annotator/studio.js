@@ -1,19 +1,21 @@
 // The state of the canvas and everything that changes labels. Tools and buttons call this; it notes, saves and redraws.
-import {boxInBox, distance, pointInRing, ringOfBox, simplified, splitAt} from './geometry.js';
-import {colourOf} from './draw.js';
+import {cut, polygonOf, rasterFrom} from './areas.js';
+import {pointInRing, simplified} from './geometry.js';
+import {isLooked} from './documents.js';
 import {History} from './history.js';
-import {combine, emptyRaster, fillRings, grown, outlines} from './runs.js';
+import {combine, grown} from './runs.js';
 import {accepted, copied, makeMask, makePolygon, moved, rasterOf, withClass, withRings} from './shapes.js';
 import {boxOf, erased, painted} from './tools_brush.js';
+import {closed} from './tools_fill.js';
 import {View} from './view.js';
 
-export const EMPTY = {looked: false, shapes: [], tags: null, mark: null};
+export const EMPTY = {looked: false, shapes: [], tags: null, mark: null, hints: null};
 
 export class Studio {
   constructor({saved, changed, say}) {
     Object.assign(this, {classes: [], kind: 'objects', size: [1, 1], view: new View(), history: new History(), doc: EMPTY, base: EMPTY, cls: 0,
       selection: new Set(), ghosts: new Map(), target: null, hiddenClasses: new Set(), lockedClasses: new Set(), hiddenShapes: new Set(),
-      lockedShapes: new Set(), bare: false, opacity: 0.35, radius: 12, names: true, cross: false, pointer: null, oneTag: false, readOnly: false,
+      lockedShapes: new Set(), bare: false, opacity: 0.35, radius: 12, names: true, cross: false, pointer: null, oneTag: false, readOnly: false, threshold: 0.25, brushPolygon: false, tolerance: 24, minus: false, mistake: null,
       tool: null, tools: {}, painter: null, saved, changed, say});
   }
   // ---- documents
@@ -26,9 +28,9 @@ export class Studio {
   // One edit: it can be undone, and goes to the server.
   commit(change) {
     if (this.readOnly) { this.say('readOnly'); return; }
-    const doc = {...this.doc, looked: true, mark: null, ...change};
+    const doc = {...this.doc, mark: null, ...change};
     this.history.note(this.doc);
-    this.apply(doc);
+    this.apply({...doc, looked: change.looked ?? isLooked(doc)});
   }
   apply(doc) {
     this.doc = doc;
@@ -56,8 +58,7 @@ export class Studio {
   shown() {
     if (this.bare) return [];
     const {shapes} = this.doc;
-    if (!this.ghosts.size && !this.hiddenClasses.size && !this.hiddenShapes.size) return shapes;
-    return shapes.filter((shape) => !this.ghosts.has(shape.id) && !this.hiddenClasses.has(shape.cls) && !this.hiddenShapes.has(shape.id));
+    return shapes.filter((shape) => !this.ghosts.has(shape.id) && !this.hiddenClasses.has(shape.cls) && !this.hiddenShapes.has(shape.id) && !this.isFaint(shape));
   }
   isLocked(shape) { return this.readOnly || shape.cls < 0 || this.lockedClasses.has(shape.cls) || this.lockedShapes.has(shape.id); }
   selected() { return this.doc.shapes.filter((shape) => this.selection.has(shape.id)); }
@@ -122,25 +123,66 @@ export class Studio {
     const rest = this.doc.shapes.filter((each) => each.id !== shape.id), twin = rest.find((each) => each.cls === cls && each.kind === 'mask');
     this.commit({shapes: painted(rest, rasterOf(shape), {cls, target: twin, size: this.size, exclusive: this.kind === 'mask', locked: () => false})});
   }
-  accept() {
-    const chosen = (this.selection.size ? this.editable() : this.shown().filter((shape) => !this.isLocked(shape))).filter((shape) => shape.state === 'suggested');
-    if (chosen.length) this.replace(chosen.map(accepted));
+  // ---- suggestions
+  isFaint(shape) { return shape.state === 'suggested' && (shape.score ?? 0) < this.threshold; }
+  // What can be accepted now: all that are shown.
+  waiting() { return this.shown().filter((shape) => shape.state === 'suggested' && !this.isLocked(shape)); }
+  // The chosen ones, when something is chosen.
+  meant() { return this.selection.size ? this.editable().filter((shape) => shape.state === 'suggested') : this.waiting(); }
+  hints() { return (this.doc.hints ?? []).flatMap((score, cls) => (score !== null && score >= this.threshold ? [cls] : [])); }
+  accept(chosen = this.meant()) {
+    if (this.kind === 'tags') { this.acceptTags(); return; }
+    const one = this.selection.size > 0 && chosen.length === this.selection.size;
+    if (!chosen.length) return;
+    if (this.isPixels()) this.acceptAreas(chosen); else this.replace(chosen.map(accepted));
+    if (one) this.nextSuggestion();
+  }
+  acceptTags() {
+    const found = this.hints(), best = [...found].sort((a, b) => this.doc.hints[b] - this.doc.hints[a])[0];
+    if (!found.length) return;
+    const tags = this.doc.tags.map((value, cls) => (this.oneTag ? Number(cls === best) : found.includes(cls) ? 1 : value));
+    this.commit({tags, hints: null});
+  }
+  // Where pixels have classes, a suggestion is painted over what is there.
+  acceptAreas(chosen) {
+    const gone = new Set(chosen.map((shape) => shape.id)), locked = (shape) => this.isLocked(shape);
+    let rest = this.doc.shapes.filter((shape) => !gone.has(shape.id));
+    for (const shape of chosen) {
+      const target = rest.find((each) => each.kind === 'mask' && each.cls === shape.cls && each.state !== 'suggested');
+      rest = painted(rest, rasterOf(shape), {cls: shape.cls, target, size: this.size, exclusive: this.kind === 'mask', locked});
+    }
+    this.commit({shapes: rest});
+  }
+  discard() {
+    const left = this.doc.shapes.filter((shape) => shape.state !== 'suggested');
+    if (this.kind === 'tags' && this.doc.hints) this.commit({hints: null});
+    else if (left.length < this.doc.shapes.length) this.commit({shapes: left});
+  }
+  // Chooses the surest suggestion that comes after the chosen one.
+  nextSuggestion() {
+    const open = this.shown().filter((shape) => shape.state === 'suggested').sort((a, b) => (b.score ?? 0) - (a.score ?? 0));
+    const at = open.findIndex((shape) => this.selection.has(shape.id));
+    this.select(open.length ? [open[(at + 1) % open.length].id] : []);
+    return open.length > 0;
   }
   mark(value) {
     if (this.readOnly) { this.say('readOnly'); return; }
-    if (value === 'checked' && this.doc.shapes.some((shape) => shape.state === 'suggested')) { this.say('acceptFirst'); return; }
+    const open = this.doc.shapes.filter((shape) => shape.state === 'suggested');
+    if (value === 'checked' && (open.some((shape) => !this.isFaint(shape)) || this.hints().length)) { this.say('acceptFirst'); return; }
+    const seen = value === 'checked' ? {...this.doc, hints: null, shapes: open.length ? this.doc.shapes.filter((shape) => shape.state !== 'suggested') : this.doc.shapes} : this.doc;
     this.history.note(this.doc);
-    this.apply({...this.doc, mark: this.doc.mark === value ? null : value, looked: this.doc.looked || value === 'checked'});
+    this.apply({...seen, mark: this.doc.mark === value ? null : value, looked: this.doc.looked || value === 'checked'});
   }
   nothing() {
-    if (this.doc.shapes.length && this.kind !== 'tags') { this.say('notEmpty'); return; }
-    this.commit(this.kind === 'tags' ? {tags: this.doc.tags.map(() => 0)} : {});
+    if (this.kind !== 'tags' && this.doc.shapes.some((shape) => shape.state !== 'suggested')) { this.say('notEmpty'); return; }
+    this.commit(this.kind === 'tags' ? {tags: this.doc.tags.map(() => 0), hints: null} : {shapes: [], looked: true});
   }
   // A tag is there or not, or as `value` says (0.5 unsure, null not mentioned); of single tags, choosing one takes the others away.
   tag(cls, value = this.doc.tags[cls] === 1 ? 0 : 1) {
     const tags = this.oneTag && value === 1 ? this.doc.tags.map(() => 0) : [...this.doc.tags];
     tags[cls] = value;
-    this.commit({tags});
+    const hints = this.oneTag && value === 1 ? null : this.doc.hints?.map((score, i) => (i === cls ? null : score)) ?? null;
+    this.commit({tags, hints: hints?.some((score) => score !== null) ? hints : null});
   }
   paste(shapes) {
     if (!shapes.length) { this.say('nothingToCopy'); return; }
@@ -148,15 +190,33 @@ export class Studio {
     else this.commit({shapes: [...this.doc.shapes, ...shapes.map((shape) => moved(copied(accepted(shape)), 0, 0, this.size))]});
   }
   // ---- pixels
+  // The mask that a stroke goes on with.
+  paintTarget() {
+    const {shapes} = this.doc;
+    if (this.isPixels()) return shapes.find((shape) => shape.kind === 'mask' && shape.cls === this.cls && shape.state !== 'suggested');
+    const kind = this.brushPolygon ? 'polygon' : 'mask';
+    return shapes.find((shape) => shape.kind === kind && !this.isLocked(shape) && (this.selection.size ? this.selection.has(shape.id) : shape.id === this.target));
+  }
   paintArea(area) {
-    const {shapes} = this.doc, locked = (shape) => this.isLocked(shape);
-    const target = this.isPixels() ? shapes.find((shape) => shape.kind === 'mask' && shape.cls === this.cls)
-      : shapes.find((shape) => shape.kind === 'mask' && !locked(shape) && (this.selection.size ? this.selection.has(shape.id) : shape.id === this.target));
+    const {shapes} = this.doc, locked = (shape) => this.isLocked(shape), target = this.paintTarget();
     if (target && locked(target)) { this.say('locked'); return; }
+    if (this.brushPolygon && !this.isPixels()) { this.paintPolygon(area, target); return; }
     const next = painted(shapes, area, {cls: target?.cls ?? this.cls, target, size: this.size, exclusive: this.kind === 'mask', locked});
     if (next === shapes) return;
     if (!target) this.target = next.at(-1).id;  // the next stroke goes on with this one
     this.commit({shapes: next});
+  }
+  // A stroke as a polygon: what it surrounds belongs to it, and it goes on with the polygon before.
+  paintPolygon(area, target) {
+    let whole = area;
+    if (target) {
+      whole = grown(rasterFrom(target, this.size), boxOf(area));
+      combine(whole, area, 1);
+    }
+    const mask = makeMask(target?.cls ?? this.cls, closed(whole), this.size), made = mask && {...polygonOf(mask), id: target?.id ?? mask.id};
+    if (!made) return;
+    if (!target) this.target = made.id;
+    this.commit({shapes: target ? this.doc.shapes.map((shape) => (shape.id === made.id ? made : shape)) : [...this.doc.shapes, made]});
   }
   eraseArea(area) {
     const wanted = (shape) => !this.isLocked(shape) && !this.hiddenClasses.has(shape.cls) && (!this.selection.size || this.selection.has(shape.id));
@@ -211,57 +271,11 @@ export class Studio {
   // ---- tools
   useTool(name) {
     if (this.readOnly && name !== 'select') { this.say('readOnly'); return; }
+    if (!this.classes.length && name !== 'select') { this.say('noClass'); return; }
     this.tool?.cancel();
     this.tool = this.tools[name];
     if (name !== 'select' && name !== 'eraser' && name !== 'brush') this.selection.clear();
     this.target = null;
     this.refresh();
   }
-  drawOver(g, view) {
-    for (const shape of this.ghosts.values()) this.drawOne(g, view, shape);
-    for (const shape of this.selected()) if (!this.ghosts.has(shape.id)) this.drawOne(g, view, shape);
-    this.tool?.draw?.(g, view);
-    if (this.cross && this.pointer && this.tool?.draws) {
-      g.fillStyle = 'rgb(255 255 255 / 75%)';
-      g.fillRect(0, Math.round(this.pointer[1]), view.width, 1);
-      g.fillRect(Math.round(this.pointer[0]), 0, 1, view.height);
-    }
-  }
-  drawOne(g, view, shape) {
-    const line = new Path2D(), [x1, y1] = view.toScreen(shape.box), [x2, y2] = view.toScreen([shape.box[2], shape.box[3]]);
-    if (shape.kind === 'mask') {
-      if (this.ghosts.has(shape.id)) this.painter.mask(g, view, shape);
-      line.rect(x1 - 2, y1 - 2, x2 - x1 + 4, y2 - y1 + 4);
-    } else this.painter.trace(line, shape, view);
-    this.painter.strokePath(g, line, {...shape, kind: 'box'}, shape.kind === 'mask' ? 0 : Math.max(0.2, this.opacity * 0.6), 2.5);
-  }
-  colour() { return colourOf(this, this.cls); }
 }
-
-// The pixels of any shape; null when there are none.
-export const rasterFrom = (shape, size) => {
-  if (shape.kind === 'mask') return rasterOf(shape);
-  const [x1, y1, x2, y2] = shape.box, box = [Math.max(0, Math.floor(x1)), Math.max(0, Math.floor(y1)), Math.min(size[0], Math.ceil(x2)), Math.min(size[1], Math.ceil(y2))];
-  if (box[2] <= box[0] || box[3] <= box[1]) return null;
-  const raster = emptyRaster(box);
-  fillRings(raster, shape.kind === 'box' ? [ringOfBox(shape.box)] : [...shape.rings, ...shape.holes], 1);
-  return raster;
-};
-export const polygonOf = (mask) => {
-  const rings = outlines(rasterOf(mask)).map((ring) => simplified(ring, 0.75));
-  const nested = (ring) => rings.filter((other) => other !== ring && boxInBox(bounds(ring), bounds(other)) && pointInRing([ring[0] + 1e-3, ring[1] + 1e-3], other)).length % 2;
-  const outer = rings.filter((ring) => !nested(ring));
-  return makePolygon(mask.cls, outer.length ? outer : rings, outer.length ? rings.filter(nested) : []);
-};
-const bounds = (ring) => ring.reduce((box, value, i) => { const k = i % 2; box[k] = Math.min(box[k], value); box[k + 2] = Math.max(box[k + 2], value); return box; },
-  [Infinity, Infinity, -Infinity, -Infinity]);
-const cut = (ring) => {
-  const count = ring.length / 2;
-  if (count < 4) return null;
-  let best = null;
-  for (let i = 0; i < count; i += 1) {
-    const j = (i + Math.floor(count / 2)) % count, far = distance([ring[2 * i], ring[2 * i + 1]], [ring[2 * j], ring[2 * j + 1]]);
-    if (!best || far < best.far) best = {i, j, far};
-  }
-  return splitAt(ring, best.i, best.j);
-};

@@ -70,15 +70,15 @@ export const without = (shape, area, size) => {
   const made = makeMask(shape.cls, raster, size, shape.id);
   return made && {...accepted(shape), ...made};
 };
-// `area` is painted with class `cls`: into `target`, else as a new mask. Where pixels have one class only, the others give way.
+// `area` is painted with class `cls`: into `target`, else as a new mask. Where pixels have one class only, the others give way; suggestions do not.
 export const painted = (shapes, area, {cls, target, size, exclusive, locked}) => {
   let free = area;
   if (exclusive) {
-    for (const other of shapes) if (other.kind === 'mask' && other.cls !== cls && locked(other)) { free = {...free, bits: free.bits.slice()}; combine(free, rasterOf(other), 0); }
+    for (const other of shapes) if (other.kind === 'mask' && other.cls !== cls && other.state !== 'suggested' && locked(other)) { free = {...free, bits: free.bits.slice()}; combine(free, rasterOf(other), 0); }
   }
   const made = target ? united(target, free, size) : makeMask(cls, free, size);
   if (!made) return shapes;
-  const rest = exclusive ? shapes.map((shape) => (shape.kind !== 'mask' || shape.cls === cls || locked(shape) ? shape : without(shape, free, size))) : shapes;
+  const rest = exclusive ? shapes.map((shape) => (shape.kind !== 'mask' || shape.cls === cls || shape.state === 'suggested' || locked(shape) ? shape : without(shape, free, size))) : shapes;
   const kept = rest.filter(Boolean);
   return target ? kept.map((shape) => (shape.id === target.id ? made : shape)) : [...kept, made];
 };
