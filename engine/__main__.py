@@ -30,7 +30,8 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=Parser)
     for info in pkgutil.iter_modules(commands.__path__):
         module = importlib.import_module(f"engine.commands.{info.name}")
-        verb = verbs.add_parser(info.name, help=messages.text(f"cli.{info.name}"), description=messages.text(f"cli.{info.name}"), parents=[common])
+        said = messages.text(f"cli.{info.name}")
+        verb = verbs.add_parser(info.name.replace("_", "-"), help=said, description=said, parents=[common])
         module.add_arguments(verb)
         verb.set_defaults(run=module.run)
     return parser

@@ -13,8 +13,11 @@ import numpy as np
 import torch
 
 from engine import weights
+from engine.bare_weights import recognised
 from engine.config import TrainConfig
 from engine.datasets.collection import load, shown, with_valid
+from engine.datasets.labeling_suggested import unseen_files
+from engine.datasets.store import Dataset, is_dataset
 from engine.machine import detect
 from engine.memory import keep_memory
 from engine.models import ModelSpec
@@ -28,7 +31,10 @@ NOTHING = {"semantic": "no_training_areas", "classify": "no_training_tags"}  # w
 
 @dataclass
 class Data:
-    """Labeled images of a run, by role. `options` of the model follow from them, for the `reasons` given."""
+    """Labeled images of a run, by role. `options` of the model follow from them, for the `reasons` given.
+
+    `unseen`: training and validation images with labels that were accepted from a model and that no person has looked at.
+    """
 
     classes: tuple[str, ...]
     train: list[Sample]
@@ -36,6 +42,7 @@ class Data:
     problems: list[Problem]
     options: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    unseen: tuple[int, int] = (0, 0)
 
     def untaught(self) -> list[str]:
         """Classes of validation images that no training image shows."""
@@ -54,7 +61,17 @@ def open_data(config: TrainConfig, task: Task, scratch: Path) -> Data:
     fitted = task.fit(collection.classes, train + valid, config)
     if not any(map(task.teaches, fitted.samples[: len(train)])):  # what counted as something may be the background
         raise UserError(NOTHING.get(task.name, "no_training_objects"), path=config.data, images=len(train))
-    return Data(fitted.classes, fitted.samples[: len(train)], fitted.samples[len(train):], list(collection.problems), fitted.options, fitted.reasons)
+    train, valid = fitted.samples[: len(train)], fitted.samples[len(train):]
+    unseen = _unseen(Path(config.data), train, valid)
+    return Data(fitted.classes, train, valid, [*collection.problems, *fitted.problems], fitted.options, fitted.reasons, unseen)
+
+
+def _unseen(path: Path, train: Sequence[Sample], valid: Sequence[Sample]) -> tuple[int, int]:
+    """How many of these images of a stored set have labels that were accepted unseen."""
+    if not is_dataset(path):
+        return 0, 0
+    files = unseen_files(Dataset(path, readonly=True))
+    return sum(each.image.name in files for each in train), sum(each.image.name in files for each in valid)
 
 
 def _nothing_to_train(path: str, problems: Sequence[Problem]) -> UserError:
@@ -68,7 +85,7 @@ def _nothing_to_train(path: str, problems: Sequence[Problem]) -> UserError:
 def start_weights(network: Network, spec: ModelSpec, wanted: str) -> tuple[weights.Coverage | None, str]:
     """Fills the network, or its backbone, with what it shall start from, and says where that came from; None: it keeps its random start.
 
-    Raises UserError like `weights.resolve`.
+    Raises UserError like `weights.resolve`, and for weights of which less than half fits.
     """
     published, named = network.published_backbone(), wanted in ("none", "auto", "download")
     if not named and published is not None:
@@ -78,8 +95,25 @@ def start_weights(network: Network, spec: ModelSpec, wanted: str) -> tuple[weigh
             return weights.backbone_weights(network, wanted), wanted
     if spec.weights or not named:
         source = weights.resolve(wanted, spec)
-        return (weights.load_into(network, source), str(source)) if source else (None, "")
+        return (_loaded(network, spec, source), str(source)) if source else (None, "")
     return weights.backbone_weights(network, wanted), published[1] if published else ""
+
+
+def _loaded(network: Network, spec: ModelSpec, source: Path) -> weights.Coverage:
+    found = weights.load_into(network, source)
+    total = len(found.matched) + len(found.missing)
+    if 2 * len(found.matched) < total:
+        raise UserError("weights_other_sizes", path=str(source), model=spec.name, matched=len(found.matched), total=total, told=_told(source))
+    return found
+
+
+def _told(source: Path) -> str:
+    """The model and the options that the tensors of a file tell, as a person would set them; "-" when they do not."""
+    try:
+        spec, options = recognised(weights.safe_load(source), source, None, {})
+    except UserError:
+        return "-"
+    return ", ".join([spec.name, *(f"{name}={value}" for name, value in options.items() if name != "num_classes")])
 
 
 def facts_of(data: Data) -> DataFacts:
@@ -104,6 +138,11 @@ def use_threads(config: TrainConfig, device: torch.device) -> None:
         torch.set_num_threads(max(1, detect().cores))
     if device.type == "cpu":
         keep_memory()
+
+
+def fewer_threads(config: TrainConfig) -> tuple[int, ...]:
+    """Numbers of threads worth measuring beside the usual one; none where somebody has said how many."""
+    return (1,) if not config.threads and "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > 1 else ()
 
 
 def seed_everything(seed: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from engine import restart
 from engine.clock import Clock
 from engine.config import TrainConfig
 from engine.evaluate import predict_samples
@@ -67,12 +68,15 @@ def train(config: TrainConfig, folder: Path | None = None, *, stop: Callable[[],
             session.epoch, session.batch = session.epoch + 1, 0
             if clock.replan() or clock.ended:
                 yield from _planned(session, session.epoch - 1)
+            if restart.turn_back(session, folder / "kept.pt"):
+                yield Event("note", session.step, session.epoch - 1, {"key": "turned_back", "epoch": session.epoch})
             session.save_last(folder / "last.pt")
             yield Event("checkpoint", session.step, session.epoch - 1)
             if stop() and session.epoch <= session.epochs:
                 yield Event("stopped", session.step, session.epoch - 1)
                 return
         yield from _report(session, folder)
+        (folder / "kept.pt").unlink(missing_ok=True)
         yield Event("done", session.step, session.epochs, {"best": session.best})
 
 
@@ -88,6 +92,9 @@ def _opening(session: Session, resumed: bool) -> Iterator[Event]:
         found = session.coverage
         yield Event("note", values={"key": "weights_loaded", "file": session.source, "matched": len(found.matched), "reshaped": len(found.reshaped),
                                     "missing": len(found.missing)})
+    if any(data.unseen):
+        count, valid = data.unseen
+        yield Event("note", values={"key": "accepted_unseen", "count": count, "images": len(data.train), "valid": valid})
     if not data.valid:
         yield Event("note", values={"key": "no_validation"})
     elif not any(map(session.task.teaches, data.valid)):
@@ -170,6 +177,7 @@ def _validate(session: Session, folder: Path) -> Iterator[Event]:
     better, lowered = session.judge(metrics)
     if better:
         session.save_best(folder / "best.pt", metrics, measured["thresholds"])
+        restart.keep(session, folder / "kept.pt")
     if lowered:
         yield Event("note", session.step, session.epoch, {"key": "plateau", "lr": f"{session.config.lr * session.plateau.scale:.3g}"})
     threshold = measured["thresholds"].get("score", 0.5)

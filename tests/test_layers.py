@@ -10,10 +10,11 @@ ROOT = Path(__file__).resolve().parents[1]
 FACTS, NETWORKS, TASKS, VERBS, RUNS, FACES = range(1, 7)
 LAYERS = {
     FACTS: "__init__ types registry config messages text workspace overlay overlay_labels overlay_tags predictions datasets metrics augment",
-    NETWORKS: "models losses weights bare_weights weights_reading machine",
-    TASKS: "tasks recipe settings",
-    VERBS: "train schedule clock ema checkpoint measuring opening session evaluate predict explain export share video weights_mending",
-    RUNS: "runs jobs worker history",
+    NETWORKS: "models losses weights bare_weights weights_reading machine memory",
+    TASKS: "tasks recipe settings stages",
+    VERBS: "train schedule clock ema checkpoint restart measuring opening session evaluate predict explain "
+           "export share video weights_mending suggesting ranking label_errors folds",
+    RUNS: "runs jobs worker history suggest_jobs",
     FACES: "__main__ commands",
 }
 READS_RUN_FOLDERS = {"engine.workspace"}

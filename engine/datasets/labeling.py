@@ -1,44 +1,45 @@
-"""The labeling studio's side of a data set: one image to label, saving it, the order of work, who looked at what and when.
+"""The labeling studio's side of a data set: one image to label, saving it, who looked at what and when.
 
-Marks ("checked", "skipped") and authors stand in two tables of their own beside the labels; a set that nobody labeled here does not have them.
-An image's state is "unlabeled", "suggested", "labeled", "checked" or "skipped".
+Marks ("checked", "skipped", "accepted"), authors and suggestions stand in tables of their own beside the labels; a set that nobody labeled here
+does not have them. An image's state is "unlabeled", "suggested", "labeled", "checked" or "skipped".
 """
 
 from __future__ import annotations
 
 import io
+import json
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
 
-from engine.datasets import store_journal, store_query
+from engine.datasets import labeling_suggested as suggested
+from engine.datasets import labeling_tables as tables
+from engine.datasets import store_journal
 from engine.datasets.images import open_image, resize
-from engine.datasets.labeling_shapes import KIND_OF_TASK, Document, document, kind_of, labels_of
+from engine.datasets.labeling_derive import KINDS, derive
+from engine.datasets.labeling_queue import ORDERS, STATES, Queue, one_tag_each, progress, queue
+from engine.datasets.labeling_shapes import KIND_OF_TASK, Document, document, kind_of, labels_of, parted, suggested_of, suggested_tags_of
+from engine.datasets.labeling_suggested import Suggestion
 from engine.datasets.store import Dataset, Row, epoch_of
 from engine.datasets.store_classes import Classes
 from engine.datasets.store_rows import state_of
-from engine.types import Labels, UserError
+from engine.types import Instances, Labels, UserError
 
-STATES = ("unlabeled", "suggested", "labeled", "checked", "skipped")
+__all__ = ["KINDS", "MARKS", "ORDERS", "STATES", "Mark", "Opened", "Queue", "Saved", "derive", "history", "mark_of", "one_tag_each", "opened",
+           "picture", "progress", "queue", "save", "version"]
 MARKS = ("checked", "skipped")
-TABLES = (
-    """CREATE TABLE IF NOT EXISTS marks (image_id INTEGER PRIMARY KEY, mark TEXT, who TEXT NOT NULL, at TEXT NOT NULL, revision INTEGER NOT NULL,
-        token TEXT NOT NULL)""",
-    "CREATE TABLE IF NOT EXISTS authors (image_id INTEGER NOT NULL, revision INTEGER NOT NULL, who TEXT NOT NULL, PRIMARY KEY (image_id, revision))",
-)
-NO_MARKS = "(SELECT NULL AS image_id, NULL AS mark)"
-# A mark stands on top of what the labels say: only labels that a person made or accepted can be checked.
-STATE = """CASE WHEN m.mark = 'skipped' THEN 'skipped' WHEN m.mark = 'checked' AND i.state IN ('labeled', 'background') THEN 'checked'
-    WHEN i.state = 'background' THEN 'labeled' ELSE i.state END"""
 LARGEST_SIDE, LOSSLESS_PIXELS = 6144, 300_000
 LONGEST_WHO = 80
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What a person said of an image, who that was ("" = not known) and when (UTC). `token` names the edit that made `revision`."""
+    """What was said of an image, by whom ("" = not known) and when (UTC). `token` names the edit that made `revision`.
+
+    "accepted": its suggestions became truth many at once, and no person has looked at it since.
+    """
 
     mark: str | None = None
     who: str = ""
@@ -48,23 +49,19 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Queue:
-    """A stretch of the order of work: (id, state) of images, the place of the first one, and how many there are in all."""
-
-    images: list[tuple[int, str]]
-    start: int
-    total: int
-
-
-@dataclass(frozen=True)
 class Opened:
-    """One image with everything that the canvas needs but its pixels."""
+    """One image with everything that the canvas needs but its pixels.
+
+    Suggestions stand in `document` as shapes with "state" "suggested" and a "score", those of tags as "suggested_tags". "suggested_at" says which
+    suggestions they are: when it is sent back and a model has made new ones meanwhile, the new ones stay.
+    """
 
     row: Row
     kind: str
     document: Document
     state: str
     mark: Mark
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,30 +76,93 @@ class Saved:
 def opened(dataset: Dataset, image_id: int) -> Opened:
     """Raises UserError when there is no such image."""
     row = dataset.row(image_id)
-    mark, kind, classes = mark_of(dataset, image_id), kind_of(row.labels, dataset.task), dataset.classes
-    content = document(row.labels, classes)
+    with dataset.connection() as connection:
+        classes = Classes.load(connection)
+        mark, suggestion = _mark_of(connection, image_id), suggested.read(connection, classes, image_id)
+        derived = _derived_of(connection, image_id, row.revision)
+    kind, content = kind_of(row.labels, dataset.task), document(row.labels, classes.names)
     if kind == "tags" and content["tags"] is None:
-        content["tags"] = [None] * len(classes)
-    return Opened(row, kind, content, _state(row.state, mark.mark), mark)
+        content["tags"] = [None] * len(classes.names)
+    for place in derived:
+        if place < len(content["shapes"]):
+            content["shapes"][place]["derived"] = True
+    if suggestion.count:
+        content["shapes"] += [] if kind == "tags" else suggestion.shapes
+        content["suggested_at"] = suggestion.at
+        if kind == "tags" and suggestion.tags is not None:
+            content["suggested_tags"] = suggestion.tags
+    return Opened(row, kind, content, _state(row.state, mark.mark, suggestion.count), mark, suggestion.source)
 
 
 def save(dataset: Dataset, image_id: int, sent: Any, *, expected: int, who: str = "", token: str = "", mark: str | None = None) -> Saved:
-    """Stores the document that a browser sent.
+    """Stores the document that a browser sent: shapes that are still suggested among the suggestions, all others as truth.
 
     `expected` is the revision that was edited. Raises UserError "labels_changed" when somebody was faster, others for a document that is none.
-    Without a document (None) only the mark changes.
+    Without a document (None) only the mark changes. It is one transaction: all of it is kept, or nothing.
     """
     if mark is not None and mark not in MARKS:
         raise UserError("labels_unreadable", what="mark")
     size, kind, state, revision = _facts(dataset, image_id)
-    if sent is not None:
-        labels = labels_of(sent, kind or KIND_OF_TASK.get(dataset.task, "objects"), dataset.classes, size)
-        revision, state = dataset.set_labels(image_id, labels, expected=expected), state_of(labels)
-    elif revision != expected:
-        raise UserError("labels_changed", id=image_id)
     made = Mark(mark, who[:LONGEST_WHO], store_journal.now(), revision, token[:64])
-    _keep_mark(dataset, image_id, made)
-    return Saved(revision, _state(state, mark), made)
+    if sent is None:
+        return _save_mark(dataset, image_id, made, expected, state)
+    kind, names = kind or KIND_OF_TASK.get(dataset.task, "objects"), dataset.classes
+    truth, waiting = parted(sent)
+    labels = labels_of(truth, kind, names, size)
+    seen = sent.get("suggested_at") if isinstance(sent.get("suggested_at"), str) else None
+    wanted = Suggestion(shapes=suggested_of(waiting, kind, names, size) if kind != "tags" else [],
+                        tags=suggested_tags_of(sent.get("suggested_tags"), len(names)) if kind == "tags" else None)
+    places = [place for place, each in enumerate(truth["shapes"]) if isinstance(each, dict) and each.get("derived") is True]
+    left: list[int] = []
+
+    def beside(connection: sqlite3.Connection, classes: Classes, number: int) -> None:
+        left.append(_keep_suggestions(connection, classes, image_id, wanted, seen))
+        _keep_derived(connection, image_id, number, places if isinstance(labels, Instances) else [])
+        _say(connection, image_id, replace(made, revision=number), new=True)
+
+    revision = dataset.set_labels(image_id, labels, expected=expected, beside=beside)
+    return Saved(revision, _state(state_of(labels), mark, left[0]), replace(made, revision=revision))
+
+
+def _save_mark(dataset: Dataset, image_id: int, made: Mark, expected: int, state: str) -> Saved:
+    with dataset.transaction() as connection:
+        found = connection.execute("SELECT revision FROM images WHERE id = ?", (image_id,)).fetchone()
+        if found is None or found[0] + epoch_of(connection) != expected:
+            raise UserError("labels_changed", id=image_id)
+        _say(connection, image_id, replace(made, revision=expected))
+        count = suggested.read(connection, Classes.load(connection), image_id).count
+    return Saved(expected, _state(state, made.mark, count), replace(made, revision=expected))
+
+
+def _say(connection: sqlite3.Connection, image_id: int, made: Mark, *, new: bool = False) -> None:
+    """Keeps a mark; of a `new` revision also who made it. Labels that were checked are no longer suspicious."""
+    suggested.keep_mark(connection, image_id, made.mark, made.who, made.revision, made.at, made.token, made=new)
+    if made.mark == "checked" and "suspect_order" in tables.present(connection):
+        connection.execute("DELETE FROM suspect_order WHERE image_id = ?", (image_id,))
+
+
+def _keep_suggestions(connection: sqlite3.Connection, classes: Classes, image_id: int, wanted: Suggestion, seen: str | None) -> int:
+    """How many suggestions an image has afterwards. Those of a model that the person has not seen yet stay."""
+    kept = suggested.read(connection, classes, image_id)
+    if seen is not None and kept.count and kept.at != seen:
+        return kept.count
+    if kept.count or wanted.count:
+        suggested.write(connection, classes, image_id, replace(wanted, source=kept.source, at=kept.at))
+    return wanted.count
+
+
+def _keep_derived(connection: sqlite3.Connection, image_id: int, revision: int, places: list[int]) -> None:
+    """Which objects of this revision were filled in and not made by a person."""
+    if places:
+        tables.create(connection, "derived")
+        connection.execute("INSERT OR REPLACE INTO derived VALUES (?,?,?)", (image_id, revision, json.dumps(places)))
+
+
+def _derived_of(connection: sqlite3.Connection, image_id: int, revision: int) -> list[int]:
+    if "derived" not in tables.present(connection):
+        return []
+    found = connection.execute("SELECT objects FROM derived WHERE image_id = ? AND revision = ?", (image_id, revision)).fetchone()
+    return [place for place in json.loads(found[0]) if type(place) is int and place >= 0] if found else []
 
 
 def _facts(dataset: Dataset, image_id: int) -> tuple[tuple[int, int], str | None, str, int]:
@@ -125,79 +185,30 @@ def version(dataset: Dataset, image_id: int, revision: int) -> Document:
 def history(dataset: Dataset, image_id: int, limit: int = 50) -> list[tuple[int, str, str, Labels | None]]:
     """(revision, UTC time of the edit that ended it, who made that edit, labels until then), newest first."""
     with dataset.connection() as connection:
-        known = _has_tables(connection)
+        known = "authors" in tables.present(connection)
         who = dict(connection.execute("SELECT revision, who FROM authors WHERE image_id = ?", (image_id,))) if known else {}
     return [(revision, at, who.get(revision + 1, ""), labels) for revision, at, labels in reversed(dataset.history(image_id)[-limit:])]
 
 
 def mark_of(dataset: Dataset, image_id: int) -> Mark:
     with dataset.connection() as connection:
-        if not _has_tables(connection):
-            return Mark()
-        found = connection.execute("SELECT mark, who, at, revision, token FROM marks WHERE image_id = ?", (image_id,)).fetchone()
+        return _mark_of(connection, image_id)
+
+
+def _mark_of(connection: sqlite3.Connection, image_id: int) -> Mark:
+    if "marks" not in tables.present(connection):
+        return Mark()
+    found = connection.execute("SELECT mark, who, at, revision, token FROM marks WHERE image_id = ?", (image_id,)).fetchone()
     return Mark(*found) if found else Mark()
 
 
-def _keep_mark(dataset: Dataset, image_id: int, mark: Mark) -> None:
-    with dataset.transaction() as connection:
-        for table in TABLES:
-            connection.execute(table)
-        connection.execute("""INSERT INTO marks (image_id, mark, who, at, revision, token) VALUES (?,?,?,?,?,?)
-            ON CONFLICT (image_id) DO UPDATE SET mark = excluded.mark, who = excluded.who, at = excluded.at, revision = excluded.revision,
-            token = excluded.token WHERE excluded.revision >= marks.revision""", (image_id, mark.mark, mark.who, mark.at, mark.revision, mark.token))
-        connection.execute("INSERT OR REPLACE INTO authors VALUES (?,?,?)", (image_id, mark.revision, mark.who))
-
-
-def _has_tables(connection: sqlite3.Connection) -> bool:
-    return connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'marks'").fetchone() is not None
-
-
-def _state(stored: str, mark: str | None) -> str:
-    """As STATE, for one image."""
+def _state(stored: str, mark: str | None, suggestions: int = 0) -> str:
+    """As labeling_queue.STATE, for one image."""
     if mark == "skipped" or (mark == "checked" and stored in ("labeled", "background")):
         return mark
-    return "labeled" if stored == "background" else stored
-
-
-# ---- the order of work
-
-def queue(dataset: Dataset, around: int = 0, *, before: int = 30, after: int = 60, state: str | None = None, **filters: Any) -> Queue:
-    """The images that fit, `before` of them ahead of the image `around` and `after` from it on. Filters as in Dataset.page, and `state`."""
-    with dataset.connection() as connection:
-        source, values = _source(connection, state, filters)
-        picked = f"SELECT i.id, {STATE} {source}"
-        ahead = connection.execute(f"{picked} AND i.id < ? ORDER BY i.id DESC LIMIT ?", (*values, around, before)).fetchall()
-        rest = connection.execute(f"{picked} AND i.id >= ? ORDER BY i.id LIMIT ?", (*values, around, after)).fetchall()
-        total = connection.execute(f"SELECT count(*) {source}", values).fetchone()[0]
-        place = connection.execute(f"SELECT count(*) {source} AND i.id < ?", (*values, around)).fetchone()[0]
-    return Queue([*reversed(ahead), *rest], place - len(ahead), total)
-
-
-def progress(dataset: Dataset) -> dict[str, int]:
-    """How many images are in each state; those in the trash do not count."""
-    with dataset.connection() as connection:
-        source, values = _source(connection, None, {})
-        found = dict(connection.execute(f"SELECT {STATE} AS shown, count(*) {source} GROUP BY shown", values))
-    return {state: found.get(state, 0) for state in STATES}
-
-
-def _source(connection: sqlite3.Connection, state: str | None, filters: dict[str, Any]) -> tuple[str, tuple[Any, ...]]:
-    """FROM and WHERE of the images that fit."""
-    if state and state not in STATES:
-        raise UserError("browse_unknown", value=str(state)[:80], known=", ".join(STATES))
-    where, values = store_query._where(Classes.load(connection), store_query.Filters(**filters))
-    where = where.replace("images.id", "i.id")
-    marks = "marks" if _has_tables(connection) else NO_MARKS
-    return (f"FROM images i LEFT JOIN {marks} m ON m.image_id = i.id {where}" + (f" AND ({STATE}) = ?" if state else ""),
-            (*values, state) if state else values)
-
-
-def one_tag_each(dataset: Dataset) -> bool:
-    """Whether no image of the set shows more than one class: then choosing a tag takes the others away."""
-    with dataset.connection() as connection:
-        several = connection.execute("""SELECT 1 FROM content c JOIN images i ON i.id = c.image_id WHERE i.kind = 'tags'
-            GROUP BY c.image_id HAVING count(*) > 1 LIMIT 1""").fetchone()
-        return several is None
+    if stored == "background":
+        return "labeled"
+    return "suggested" if stored == "unlabeled" and suggestions else stored
 
 
 # ---- pixels

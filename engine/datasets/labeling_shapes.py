@@ -1,7 +1,7 @@
 """Labels as the labeling canvas holds them: a JSON document of shapes and tags, to and from the types of the engine.
 
-A document: {"looked": bool, "shapes": [...], "tags": [...] or None}. A shape has "kind", "cls", and, unless it is plain truth, "state", "score" and
-"crowd". Geometry is in pixels of the original image:
+A document: {"looked": bool, "shapes": [...], "tags": [...] or None}. A shape has "kind" and "cls"; a suggested one "state" ("suggested") and
+"score"; and "crowd" or "derived" where they are true. Geometry is in pixels of the original image:
 
 - "box": "box" [x1, y1, x2, y2]
 - "polygon": "rings" and "holes", each ring flat [x, y, x, y, ...]; "box" when it is not just the ring's own
@@ -23,8 +23,10 @@ from engine.datasets.outlines import box_of, mask_of, rle_of_mask, rle_of_runs, 
 from engine.types import IGNORE, NOTHING, RLE, Instances, Labels, Polygons, SemanticMask, Shape, Tags, UserError
 
 MOST_SHAPES, MOST_POINTS = 20_000, 1_000_000
+LARGEST_NUMBER = 1e300
 VOID = -1  # the class of pixels that nobody may judge
 BACKGROUND = "background"
+SUGGESTED = "suggested"
 KIND_OF_TASK = {"classify": "tags", "semantic": "mask"}
 Document = dict[str, Any]
 
@@ -52,12 +54,18 @@ def document(labels: Labels | None, classes: Sequence[str]) -> Document:
 
 
 def _object(labels: Instances, index: int) -> dict[str, Any]:
-    made: dict[str, Any] = {"cls": int(labels.classes[index]), "box": labels.boxes[index].tolist()}
-    if labels.scores is not None and not np.isnan(labels.scores[index]):
-        made |= {"state": "suggested", "score": round(float(labels.scores[index]), 4)}
-    if labels.crowd is not None and labels.crowd[index]:
+    score = labels.scores[index] if labels.scores is not None else None
+    return told(int(labels.classes[index]), labels.boxes[index].tolist(), labels.shapes[index] if labels.shapes is not None else None,
+                None if score is None or np.isnan(score) else float(score), labels.crowd is not None and bool(labels.crowd[index]))
+
+
+def told(number: int, box: Sequence[float], shape: Shape, score: float | None = None, crowd: bool = False) -> dict[str, Any]:
+    """One object for the canvas; with a score it is a suggestion."""
+    made: dict[str, Any] = {"cls": number, "box": list(box)}
+    if score is not None:
+        made |= {"state": SUGGESTED, "score": round(score, 4)}
+    if crowd:
         made["crowd"] = True
-    shape = labels.shapes[index] if labels.shapes is not None else None
     if isinstance(shape, Polygons):
         return made | {"kind": "polygon", "rings": [ring.ravel().tolist() for ring in shape.rings],
                        "holes": [ring.ravel().tolist() for ring in shape.holes]}
@@ -96,14 +104,42 @@ def labels_of(sent: Any, kind: str, classes: Sequence[str], size: tuple[int, int
         tags = _tags(content.get("tags"), len(classes))
         return Tags(tags) if content.get("looked") is True or not np.isnan(tags).all() else None
     shapes = content.get("shapes")
+    read = _read(shapes, kind, classes, size)
+    if not read and content.get("looked") is not True:
+        return None
+    return _instances(read) if kind == "objects" else _painted(read, kind, classes, size)
+
+
+def parted(sent: Any) -> tuple[Any, list[Any]]:
+    """A document that a browser sent, without its suggestions, and those. Raises UserError for what is none."""
+    content = _object_of(sent, "document")
+    shapes = _listed(content.get("shapes", []))
+    if len(shapes) > MOST_SHAPES:
+        _refuse("shapes")
+    truth, suggested = list[Any](), list[Any]()
+    for each in shapes:
+        (suggested if isinstance(each, dict) and each.get("state") == SUGGESTED else truth).append(each)
+    return {**content, "shapes": truth}, suggested
+
+
+def suggested_of(shapes: Sequence[Any], kind: str, classes: Sequence[str], size: tuple[int, int]) -> list[dict[str, Any]]:
+    """Suggested shapes that a browser sent, checked. Raises UserError for what is none."""
+    return [told(each.known_class, each.box, each.shape, each.score, each.crowd) for each in _read(shapes, kind, classes, size)]
+
+
+def suggested_tags_of(sent: Any, count: int) -> list[float | None] | None:
+    """Probabilities of the tags that a browser sent, checked; None when there are none. Raises UserError."""
+    found = None if sent is None else _tags(sent, count)
+    return None if found is None or np.isnan(found).all() else [None if math.isnan(value) else round(value, 4) for value in found.tolist()]
+
+
+def _read(shapes: Any, kind: str, classes: Sequence[str], size: tuple[int, int]) -> list[_Sent]:
     if not isinstance(shapes, list) or len(shapes) > MOST_SHAPES:
         _refuse("shapes")
     read = [_Sent(each, kind, len(classes), size) for each in shapes]
     if sum(each.points for each in read) > MOST_POINTS:
         _refuse("points")
-    if not read and content.get("looked") is not True:
-        return None
-    return _instances(read) if kind == "objects" else _painted(read, kind, classes, size)
+    return read
 
 
 def _instances(read: list[_Sent]) -> Instances:
@@ -147,14 +183,21 @@ class _Sent:
         self.number: Any = content.get("cls")
         if type(self.number) is not int or not (VOID if kind == "mask" else 0) <= self.number < count:
             raise UserError("class_unknown", id=str(self.number)[:20], count=count)
-        score = content.get("score") if content.get("state") == "suggested" else None
+        score = content.get("score") if content.get("state") == SUGGESTED else None
         if score is not None and (not _is_number(score) or not 0 <= score <= 1):
             _refuse("score")
-        self.score: float | None = 0.0 if score is None and content.get("state") == "suggested" else score
+        self.score: float | None = 0.0 if score is None and content.get("state") == SUGGESTED else score
         self.crowd = content.get("crowd") is True
         self.shape = self._outline(content)
         derived = box_of(self.shape) if self.shape is not None else None
         self.box = self._box(content.get("box"), derived)
+
+    @property
+    def known_class(self) -> int:
+        """The class, where pixels that nobody may judge are none. Raises UserError."""
+        if self.number == VOID:
+            _refuse("cls")
+        return int(self.number)
 
     def _outline(self, content: dict[str, Any]) -> Shape:
         what = content.get("kind")
@@ -245,13 +288,17 @@ def _listed(sent: Any) -> list[Any]:
 
 
 def _numbers(sent: Any) -> list[float]:
-    if not isinstance(sent, list) or not all(map(_is_number, sent)):
-        _refuse("numbers")
-    return sent
+    """Read in one sweep: outlines are long lists."""
+    try:
+        if isinstance(sent, list) and set(map(type, sent)) <= {int, float} and all(map(math.isfinite, sent)):
+            return sent
+    except OverflowError:  # a whole number beyond every float
+        pass
+    _refuse("numbers")
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST_NUMBER
 
 
 def _refuse(what: str) -> NoReturn:

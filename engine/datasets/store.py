@@ -6,7 +6,7 @@ import json
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FILE", "Dataset", "Row", "check_classes", "epoch_of", "is_dataset"]
 BATCH = 500
+Beside = Callable[[sqlite3.Connection, Classes, int], None]
 COLUMNS = "id, name, split, width, height, file, state, revision, objects, grp, kind, extra"
 
 
@@ -196,27 +197,38 @@ class Dataset(StoreFile):
         with self.connection() as connection:
             yield from items(connection)
 
-    def set_labels(self, image_id: int, labels: Labels | None, *, expected: int | None = None) -> int:
+    def set_labels(self, image_id: int, labels: Labels | None, *, expected: int | None = None, beside: Beside | None = None) -> int:
         """Replaces the labels of one image, keeps the old ones in the history and returns the image's new revision.
 
-        With `expected`, raises UserError when the image, or the list of classes, has been edited since that revision.
+        With `expected`, raises UserError when the image, or the list of classes, has been edited since that revision. `beside` writes what
+        belongs to the edit, in the same transaction; it is told the classes and the new revision.
         """
         with self.transaction() as connection:
-            classes = Classes.load(connection)
-            check_classes(labels, classes)
-            found = connection.execute("SELECT revision, kind, extra FROM images WHERE id = ?", (image_id,)).fetchone()
-            if found is None:
-                raise UserError("image_unknown", id=image_id, name=self.id)
-            epoch = epoch_of(connection)
-            if expected is not None and found[0] + epoch != expected:
-                raise UserError("labels_changed", id=image_id)
-            before = rows.snapshot(found[1], found[2], rows.shapes_of(connection, [image_id]).get(image_id, []))
-            connection.execute("INSERT INTO history (image_id, revision, at, before) VALUES (?,?,?,?)",
-                               (image_id, found[0] + epoch, store_journal.now(), before))
-            rows.put_labels(connection, image_id, labels, classes)
-            connection.execute("UPDATE images SET revision = revision + 1 WHERE id = ?", (image_id,))
-            connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'revision'")
-            return found[0] + epoch + 1
+            return self.put_labels(connection, image_id, labels, expected, beside)
+
+    def put_labels(self, connection: sqlite3.Connection, image_id: int, labels: Labels | None, expected: int | None = None,
+                   beside: Beside | None = None) -> int:
+        """`set_labels` as a part of the caller's transaction."""
+        classes = Classes.load(connection)
+        check_classes(labels, classes)
+        found = connection.execute("SELECT revision, kind, extra FROM images WHERE id = ?", (image_id,)).fetchone()
+        if found is None:
+            raise UserError("image_unknown", id=image_id, name=self.id)
+        revision = found[0] + epoch_of(connection)
+        if expected not in (None, revision):
+            raise UserError("labels_changed", id=image_id)
+        before = rows.snapshot(found[1], found[2], rows.shapes_of(connection, [image_id]).get(image_id, []))
+        connection.execute("INSERT INTO history (image_id, revision, at, before) VALUES (?,?,?,?)", (image_id, revision, store_journal.now(), before))
+        rows.put_labels(connection, image_id, labels, classes)
+        connection.execute("UPDATE images SET revision = revision + 1 WHERE id = ?", (image_id,))
+        connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'revision'")
+        if beside is not None:
+            beside(connection, classes, revision + 1)
+        return revision + 1
+
+    def rows_in(self, connection: sqlite3.Connection, ids: list[int]) -> Iterator[Row]:
+        """These images as the caller's transaction sees them; what is not there is left out."""
+        return self._rows(connection, ids)
 
     def history(self, image_id: int) -> list[tuple[int, str, Labels | None]]:
         """(revision, UTC time of the edit that ended it, labels until then in today's classes), oldest first."""

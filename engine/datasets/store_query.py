@@ -34,7 +34,7 @@ class Filters:
 
 def ids_of_page(connection: sqlite3.Connection, classes: Classes, sort: str, limit: int, offset: int, filters: Filters) -> list[int]:
     """Image ids, `limit` of them from `offset` on. Raises UserError for a sort or size that is none."""
-    where, values = _where(classes, filters)
+    where, values = where_of(classes, filters)
     order = _order(sort)
     index = "images_name" if order.startswith("name") and not filters.trashed else "images_browse"
     found = connection.execute(f"SELECT id FROM images INDEXED BY {index} {where} ORDER BY {order} LIMIT ? OFFSET ?", (*values, limit, offset))
@@ -42,7 +42,7 @@ def ids_of_page(connection: sqlite3.Connection, classes: Classes, sort: str, lim
 
 
 def count(connection: sqlite3.Connection, classes: Classes, filters: Filters) -> int:
-    where, values = _where(classes, filters)
+    where, values = where_of(classes, filters)
     return connection.execute(f"SELECT count(*) FROM images INDEXED BY images_browse {where}", values).fetchone()[0]
 
 
@@ -54,7 +54,8 @@ def _order(sort: str) -> str:
     return f"{column}{down}" if column == "id" else f"{column}{down}, id{down}"
 
 
-def _where(classes: Classes, filters: Filters) -> Part:
+def where_of(classes: Classes, filters: Filters) -> Part:
+    """WHERE of the images that fit, and its values. Columns stand in it by their own names, those of other tables in subqueries alone."""
     parts: list[Part] = [("trashed IS NOT NULL" if filters.trashed else "trashed IS NULL", ())]
     parts += [(f"{column} = ?", (value,)) for column, value in (("split", filters.split), ("state", filters.state), ("grp", filters.group)) if value]
     if filters.size:

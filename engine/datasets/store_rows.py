@@ -27,7 +27,9 @@ def state_of(labels: Labels | None) -> str:
     if labels is None:
         return "unlabeled"
     if isinstance(labels, Instances):
-        return "suggested" if labels.scores is not None else "labeled" if len(labels) else "background"
+        if labels.scores is not None and not (len(labels) and np.isnan(labels.scores).all()):
+            return "suggested"
+        return "labeled" if len(labels) else "background"
     return "labeled"
 
 
@@ -39,13 +41,13 @@ def shape_rows(image_id: int, labels: Labels | None, classes: Classes) -> Iterat
     numbers = labels.classes.tolist()
     keys = numbers if classes.same else [classes.keys[number] for number in numbers]
     for index, (box, key) in enumerate(zip(labels.boxes.tolist(), keys, strict=True)):
-        score = None if labels.scores is None else float(labels.scores[index])
+        score = None if labels.scores is None else float(labels.scores[index])  # NaN is kept as NULL
         crowd = int(labels.crowd is not None and labels.crowd[index])
         yield image_id, key, *box, score, crowd, outline_text(labels.shapes[index] if labels.shapes is not None else None)
 
 
 def instances_of(rows: Sequence[ShapeRow], classes: Classes) -> Instances:
-    """From rows of SHAPE_COLUMNS without the image id. Objects of deleted classes are gone."""
+    """From rows of SHAPE_COLUMNS without the image id. Objects of deleted classes are gone. Among suggestions, an object without a score is truth."""
     numbers = [classes.ids[row[0]] for row in rows]
     if GONE in numbers:
         rows = [row for row, number in zip(rows, numbers, strict=True) if number != GONE]
@@ -55,7 +57,7 @@ def instances_of(rows: Sequence[ShapeRow], classes: Classes) -> Instances:
     _, x1, y1, x2, y2, scores, crowd, outlines = zip(*rows, strict=True)
     shapes = tuple(shape_of_text(text) for text in outlines) if any(outlines) else None
     return Instances(np.array([x1, y1, x2, y2], np.float32).T, np.array(numbers, np.int64),
-                     np.array(scores, np.float32) if scores[0] is not None else None, shapes,
+                     np.array(scores, np.float32) if any(score is not None for score in scores) else None, shapes,
                      np.array(crowd, bool) if any(crowd) else None)
 
 
@@ -215,7 +217,7 @@ def shapes_of(connection: sqlite3.Connection, image_ids: Sequence[int]) -> dict[
 def snapshot(kind: str | None, extra: bytes | None, rows: Sequence[ShapeRow]) -> bytes:
     """The labels of one image before an edit, for the history. Classes stand in it by key, so later edits of classes cannot falsify it."""
     content = {"kind": kind, "extra": extra.hex() if extra else None, "rows": rows}
-    return zlib.compress(json.dumps(content, separators=(",", ":")).encode())
+    return zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 1)  # a person waits for it; smaller files take three times as long
 
 
 def restored(content: bytes, classes: Classes) -> Labels | None:

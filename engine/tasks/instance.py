@@ -18,7 +18,7 @@ from engine.metrics.coco_ap import DetectionScore, score
 from engine.tasks.mask_decoding import CANDIDATES, Frame, clipped, decoded
 from engine.tasks.mask_merging import merged, suppressed
 from engine.tasks.task import Fitted, Forward, Pick, Task, positions
-from engine.types import Instances, Labels, Sample, UserError
+from engine.types import Instances, Labels, Problem, Sample, UserError
 
 OVERLAP_LIMIT = 0.8
 DEFAULT_THRESHOLD = 0.5
@@ -86,10 +86,11 @@ class Instance(Task):
         return isinstance(sample.labels, Instances) and len(sample.labels) > 0
 
     def fit(self, classes: tuple[str, ...], samples: list[Sample], config: TrainConfig) -> Fitted:
-        """Among objects with outlines, one without is its box. Raises UserError when none has an outline."""
+        """Among objects with outlines, one without is its box, which is told. Raises UserError when none has an outline."""
         if not any(has_outline(each.labels) for each in samples):
             raise UserError("instance_without_outlines", images=len(samples))
-        return Fitted(classes, samples)
+        bare = [_without_outline(each.labels) for each in samples]
+        return Fitted(classes, samples, problems=(_boxes_as_masks(samples, bare),) if any(bare) else ())
 
     def align(self, samples: Sequence[Sample], data_classes: Sequence[str], model_classes: Sequence[str]) -> list[Sample]:
         place = np.array(positions(data_classes, model_classes), np.int64)
@@ -112,10 +113,10 @@ class Instance(Task):
         """Target: labels i64[n], boxes f32[n,4] cxcywh in 0..1, masks u8[n,S,S//8] bits. Crowd objects are not learnt."""
         return self._encoded(config, 0.0, sample, image, seed, strong, lambda _: None)
 
-    def encode_mixed(self, config: TrainConfig, sample: Sample, image: np.ndarray, seed: int, strong: bool,
+    def encode_mixed(self, config: TrainConfig, sample: Sample, image: np.ndarray, seed: int, strong: int,
                      pick: Pick) -> tuple[np.ndarray, dict[str, Tensor]]:
         """With a chance of `config.copy_paste`, objects of another image lie on this one; not in the plain epochs."""
-        return self._encoded(config, config.copy_paste, sample, image, seed, strong, pick)
+        return self._encoded(config, config.copy_paste, sample, image, seed, bool(strong), pick)
 
     def _encoded(self, config: TrainConfig, share: float, sample: Sample, image: np.ndarray, seed: int, strong: bool,
                  pick: Pick) -> tuple[np.ndarray, dict[str, Tensor]]:
@@ -195,3 +196,16 @@ def _mirrored(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 TASKS = (Instance(),)
+
+
+def _without_outline(labels: Labels | None) -> int:
+    """How many objects of an image have a box only; groups do not count."""
+    if not isinstance(labels, Instances):
+        return 0
+    single = np.ones(len(labels), bool) if labels.crowd is None else ~labels.crowd
+    return sum(1 for index in np.flatnonzero(single) if labels.shapes is None or labels.shapes[index] is None)
+
+
+def _boxes_as_masks(samples: Sequence[Sample], bare: Sequence[int]) -> Problem:
+    first = next(sample for sample, count in zip(samples, bare, strict=True) if count)
+    return Problem("boxes_as_masks", "warning", first.image.name, {"count": sum(bare), "images": sum(count > 0 for count in bare)})

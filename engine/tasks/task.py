@@ -12,7 +12,7 @@ from torch import Tensor
 from engine.config import TrainConfig
 from engine.models.network import Balance
 from engine.registry import Registry
-from engine.types import Labels, Sample, UserError
+from engine.types import Labels, Problem, Sample, UserError
 
 Forward = Callable[[Tensor], Any]
 Pick = Callable[[int], tuple[Sample, np.ndarray] | None]
@@ -41,13 +41,15 @@ class Slides(Protocol):
 class Fitted:
     """A data set as a model sees it: its class names and labels in the model's ids, and what the labels say of the network.
 
-    `options` are model options that follow from the data, `reasons` their reasons (catalogue keys `reason.<reason>`).
+    `options` are model options that follow from the data, `reasons` their reasons (catalogue keys `reason.<reason>`); `problems` is what
+    a person should know of the labels.
     """
 
     classes: tuple[str, ...]
     samples: list[Sample]
     options: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
 
 
 class Task:
@@ -94,10 +96,13 @@ class Task:
         """Augmented u8[S,S,3] and its target."""
         raise TypeError(f"{self.name} does not encode")
 
-    def encode_mixed(self, config: TrainConfig, sample: Sample, image: np.ndarray, seed: int, strong: bool,
+    def encode_mixed(self, config: TrainConfig, sample: Sample, image: np.ndarray, seed: int, strong: int,
                      pick: Pick) -> tuple[np.ndarray, dict[str, Tensor]]:
-        """Like `encode`, for tasks that mix images: `pick(seed)` gives another training image, None when there is none that can be read."""
-        return self.encode(config, sample, image, seed, strong)
+        """Like `encode`, for tasks that mix images: `pick(seed)` gives another training image, None when there is none that can be read.
+
+        `strong`: what is active in the epoch (engine.stages.Active), 0 for plain images.
+        """
+        return self.encode(config, sample, image, seed, bool(strong))
 
     def decode(self, outputs: Any, sizes: Sequence[tuple[int, int]]) -> list[Labels]:
         """Network outputs -> labels in pixels of the original images, whose (width, height) are given."""

@@ -1,14 +1,32 @@
 """What is fastest here is measured, and measuring leaves no trace."""
 
-import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from engine import measuring
 from engine.measuring import Arithmetic, fastest
 from engine.models.network import Network
 
 WAYS = [(precision, layout) for precision in ("none", "bf16") for layout in ("channels_last", "contiguous")]
+
+
+class Clock:
+    """Time that passes only where it is told to."""
+
+    now = 0.0
+
+    def pass_(self, seconds):
+        self.now += seconds
+
+
+CLOCK = Clock()
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    monkeypatch.setattr(measuring, "time", SimpleNamespace(perf_counter=lambda: CLOCK.now))
 
 
 class Paced(Network):
@@ -23,7 +41,7 @@ class Paced(Network):
         precision = "bf16" if torch.is_autocast_enabled("cpu") else "none"
         layout = "channels_last" if images.is_contiguous(memory_format=torch.channels_last) else "contiguous"
         assert self.weight.is_contiguous(memory_format={"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}[layout])
-        time.sleep(self.pauses[precision, layout])
+        CLOCK.pass_(self.pauses[precision, layout])
         return {"loss": (self.weight * torch.rand(1)).sum()}
 
 
@@ -38,6 +56,23 @@ def test_the_fastest_way_is_found(quick):
 def test_of_equals_the_plainer_way_wins():
     pauses = dict.fromkeys(WAYS, 0.05)
     assert fastest(Paced(pauses), torch.rand(2, 3, 8, 8), [])[0] == Arithmetic("none", "channels_last")
+
+
+@pytest.mark.parametrize(("pause", "chosen"), [({1: 0.01, 2: 0.05}, 1), ({1: 0.05, 2: 0.01}, 0), ({1: 0.03, 2: 0.03}, 0)])
+def test_one_thread_is_taken_where_it_is_clearly_faster(pause, chosen):
+    class Crowded(Paced):
+        def loss(self, images, targets):
+            CLOCK.pass_(pause[torch.get_num_threads()])
+            return {"loss": self.weight.sum()}
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        way, seconds = fastest(Crowded({}), torch.rand(2, 3, 8, 8), [], threads=(1,))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert way.threads == chosen and sum("threads=1" in each for each in seconds) == 1
 
 
 def test_measuring_leaves_network_and_random_numbers_as_they_were():

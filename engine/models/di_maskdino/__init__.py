@@ -77,5 +77,5 @@ MODELS = (
     _spec(FAMILY, OFFICIAL, 53.05, 1024, 256, LARGE),
     _spec("di_maskdino_tiny", OFFICIAL, 53.05, 1024, 256, LARGE),
     _spec("di_maskdino_r50", R50, 52.3, 1024, 256, LARGE),
-    _spec("di_maskdino_atto", ATTO, 4.128, 512, 256, (0.87, 1.45), 1e-3),
+    _spec("di_maskdino_atto", ATTO, 4.128, 512, 256, (1.1, 1.5), 1e-3),
 )

@@ -7,9 +7,12 @@ import threading
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
+from scipy import ndimage
 
-from engine.datasets import editing, labeling
+from engine.datasets import editing, labeling, labeling_suggested
+from engine.datasets.labeling_lists import Ranked, Suspect, put_ranks, put_suspects, ranks, suspects
 from engine.datasets.labeling_shapes import document, labels_of, stroked
+from engine.datasets.labeling_suggested import Suggestion
 from engine.datasets.outlines import mask_of, rle_of_mask
 from engine.datasets.store import Dataset
 from engine.types import IGNORE, NOTHING, RLE, Instances, Polygons, Reading, Sample, SemanticMask, Tags, UserError
@@ -189,8 +192,8 @@ def test_suggestions_and_truth_live_in_one_image_and_stay_what_they_are(make):
     image, = ids(dataset)
     labeling.save(dataset, image, sent(box(0), box(1, state="suggested", score=0.75), box(1)), expected=dataset.row(image).revision)
     found = labeling.opened(dataset, image)
-    assert found.state == "suggested"
-    assert [shape.get("score") for shape in found.document["shapes"]] == [0.75, None, None]
+    assert found.state == "labeled" and dataset.row(image).labels.scores is None
+    assert [shape.get("score") for shape in found.document["shapes"]] == [None, None, 0.75]
     accepted = [{key: value for key, value in shape.items() if key not in ("state", "score")} for shape in found.document["shapes"]]
     labeling.save(dataset, image, sent(*accepted), expected=found.row.revision)
     assert labeling.opened(dataset, image).state == "labeled" and dataset.row(image).labels.scores is None
@@ -303,3 +306,342 @@ def test_pictures_are_small_enough_to_draw_and_lossless_when_small(make):
     assert labeling.picture(dataset, image)[0] == "image/png"
     kind, data = labeling.picture(dataset, image, largest=16)
     assert data and kind == "image/png"
+
+
+# ---- suggestions beside the labels
+
+def suggest(dataset, image, *shapes, tags=None, source="run-1"):
+    assert labeling_suggested.put(dataset, image, Suggestion(source, "", list(shapes), tags))
+
+
+def test_suggestions_are_shown_on_the_canvas_and_nowhere_else(make):
+    dataset = make(OBJECTS, None)
+    labeled, new = ids(dataset)
+    before = [dataset.counts(), repr(dataset.collection().samples), dataset.row(new).state]
+    for image in (labeled, new):
+        suggest(dataset, image, box(1, state="suggested", score=0.5))
+    assert [dataset.counts(), repr(dataset.collection().samples), dataset.row(new).state] == before
+    found = labeling.opened(dataset, new)
+    assert (found.state, found.source) == ("suggested", "run-1")
+    assert found.document["shapes"] == [box(1, state="suggested", score=0.5)]
+    assert labeling.opened(dataset, labeled).state == "labeled"
+    assert [shape.get("state") for shape in labeling.opened(dataset, labeled).document["shapes"]] == [None, None, None, "suggested"]
+    assert labeling.progress(dataset) == {"unlabeled": 0, "suggested": 1, "labeled": 1, "checked": 0, "skipped": 0}
+    assert labeling.queue(dataset, state="suggested").images == [(new, "suggested")] and labeling.queue(dataset, state="unlabeled").total == 0
+
+
+def test_what_is_still_suggested_goes_back_among_the_suggestions(make):
+    dataset = make(None)
+    image, = ids(dataset)
+    suggest(dataset, image, box(0, state="suggested", score=0.9), box(1, state="suggested", score=0.4))
+    first = labeling.opened(dataset, image)
+    told = first.document
+    accepted = {**{key: value for key, value in told["shapes"][0].items() if key not in ("state", "score")}, "accepted": 0.9}
+    saved = labeling.save(dataset, image, {**told, "looked": True, "shapes": [accepted, told["shapes"][1]]}, expected=first.row.revision)
+    assert saved.state == "labeled" and len(dataset.row(image).labels) == 1 and dataset.row(image).labels.scores is None
+    again = labeling.opened(dataset, image).document
+    assert [(shape["cls"], shape.get("score")) for shape in again["shapes"]] == [(0, None), (1, 0.4)] and "accepted" not in again["shapes"][0]
+    labeling.save(dataset, image, {**again, "shapes": again["shapes"][:1]}, expected=saved.revision)
+    assert labeling.opened(dataset, image).document["shapes"] == again["shapes"][:1]
+
+
+def test_saving_with_suggestions_alone_labels_nothing_unless_a_person_looked(make):
+    dataset = make(None)
+    image, = ids(dataset)
+    waiting = box(0, state="suggested", score=0.9)
+    saved = labeling.save(dataset, image, sent(waiting, looked=False), expected=dataset.row(image).revision)
+    assert saved.state == "suggested" and dataset.row(image).labels is None
+    saved = labeling.save(dataset, image, sent(waiting, looked=True), expected=saved.revision)
+    assert saved.state == "labeled" and len(dataset.row(image).labels) == 0 and len(labeling.opened(dataset, image).document["shapes"]) == 1
+
+
+def test_newer_suggestions_that_nobody_has_seen_survive_a_save(make):
+    dataset = make(None)
+    image, = ids(dataset)
+    labeling_suggested.put(dataset, image, Suggestion("old", "2026-01-01T00:00:00Z", [box(0, state="suggested", score=0.5)]))
+    told = labeling.opened(dataset, image)
+    labeling_suggested.put(dataset, image, Suggestion("new", "2026-01-02T00:00:00Z", [box(1, state="suggested", score=0.6)]))
+    labeling.save(dataset, image, {**told.document, "shapes": []}, expected=told.row.revision)
+    assert [shape["score"] for shape in labeling.opened(dataset, image).document["shapes"]] == [0.6]
+
+
+def test_labels_that_came_with_scores_become_suggestions_on_the_first_save(make):
+    dataset = make(Instances(np.array([[1, 1, 9, 9], [5, 5, 20, 20]]), np.array([0, 1]), np.array([np.nan, 0.5])))
+    image, = ids(dataset)
+    told = labeling.opened(dataset, image)
+    assert [shape.get("state") for shape in told.document["shapes"]] == [None, "suggested"]
+    labeling.save(dataset, image, told.document, expected=told.row.revision)
+    assert len(dataset.row(image).labels) == 1 and dataset.row(image).labels.scores is None
+    assert labeling_suggested.of(dataset, image).shapes[0]["score"] == 0.5
+
+
+def test_an_object_without_a_score_is_truth_wherever_it_stands(make):
+    dataset = make(Instances(np.array([[1, 1, 9, 9], [5, 5, 20, 20]]), np.array([0, 1]), np.array([np.nan, 0.5])))
+    assert np.isnan(dataset.row(ids(dataset)[0]).labels.scores).tolist() == [True, False]
+
+
+def test_suggested_tags_stand_beside_the_tags(make):
+    dataset = make(None, task="classify")
+    image, = ids(dataset)
+    suggest(dataset, image, tags=[0.75, None])
+    told = labeling.opened(dataset, image)
+    assert (told.document["tags"], told.document["suggested_tags"], told.state) == ([None, None], [0.75, None], "suggested")
+    saved = labeling.save(dataset, image, {**told.document, "tags": [None, 1], "suggested_tags": [0.75, None]}, expected=told.row.revision)
+    assert labeling.opened(dataset, image).document["suggested_tags"] == [0.75, None] and saved.state == "labeled"
+    labeling.save(dataset, image, {**told.document, "tags": [1, 1], "suggested_tags": None}, expected=saved.revision)
+    assert "suggested_tags" not in labeling.opened(dataset, image).document
+
+
+@pytest.mark.parametrize("content", [
+    {"shapes": [box(state="suggested", score=2)]}, {"shapes": [box(state="suggested", score="high")]},
+    {"shapes": [box(7, state="suggested", score=0.5)]}, {"shapes": [box(state="suggested", score=float("nan"))]}, {"shapes": "many"},
+    {"shapes": [None]}, {"shapes": [box(state="suggested", score=0.5)] * 20_001},
+    {"shapes": [{"kind": "mask", "cls": 0, "state": "suggested", "score": 0.5, "size": [10**9, 10**9], "counts": "04"}]}, []])
+def test_suggestions_that_are_none_are_refused_and_nothing_is_kept(make, content):
+    dataset = make(None)
+    image, = ids(dataset)
+    with pytest.raises(UserError) as told:
+        labeling.save(dataset, image, {"looked": True, "tags": None, **content} if isinstance(content, dict) else content,
+                      expected=dataset.row(image).revision)
+    assert told.value.remedy() and dataset.row(image).labels is None and labeling.opened(dataset, image).state == "unlabeled"
+
+
+@pytest.mark.parametrize("tags", [[0.5], [2, 0], ["x", 0], [float("nan"), 0], {}, 7])
+def test_suggested_tags_that_are_none_are_refused(make, tags):
+    dataset = make(None, task="classify")
+    image, = ids(dataset)
+    with pytest.raises(UserError):
+        labeling.save(dataset, image, {"looked": True, "shapes": [], "tags": [1, None], "suggested_tags": tags}, expected=dataset.row(image).revision)
+    assert dataset.row(image).labels is None
+
+
+def test_an_area_is_suggested_for_a_painted_set_and_painted_when_it_is_accepted(make):
+    dataset = make(None, task="semantic")
+    image, = ids(dataset)
+    shape = rle_of_mask(blob())
+    suggest(dataset, image, {"kind": "mask", "cls": 0, "box": [1, 1, 2, 2], "size": list(shape.size), "counts": shape.counts.decode(),
+                             "state": "suggested", "score": 0.8})
+    told = labeling.opened(dataset, image)
+    assert (told.kind, told.state) == ("mask", "suggested")
+    plain = {key: value for key, value in told.document["shapes"][0].items() if key not in ("state", "score")}
+    labeling.save(dataset, image, {**told.document, "looked": True, "shapes": [plain]}, expected=told.row.revision)
+    assert np.array_equal(dataset.row(image).labels.classes == 0, blob())
+    assert labeling.opened(dataset, image).document["shapes"][0].get("state") is None
+
+
+def test_suggestions_follow_their_classes(make):
+    dataset = make(None)
+    image, = ids(dataset)
+    suggest(dataset, image, box(0, state="suggested", score=0.5), box(1, state="suggested", score=0.6))
+    editing.delete_class(dataset, 0)
+    assert [(shape["cls"], shape["score"]) for shape in labeling.opened(dataset, image).document["shapes"]] == [(0, 0.6)]
+
+
+@pytest.mark.parametrize("stored", ["", "{", "[]", "{}", '{"shapes": 7}', '{"shapes": [{}]}', '{"shapes": [], "tags": {"x": 1}}',
+                                    '{"shapes": [], "tags": [1]}'])
+def test_stored_suggestions_that_are_damaged_are_told_as_such(make, stored):
+    dataset = make(None)
+    image, = ids(dataset)
+    suggest(dataset, image, box(0, state="suggested", score=0.5))
+    with dataset.transaction() as connection:
+        connection.execute("UPDATE suggestions SET document = ?", (stored,))
+    with pytest.raises(UserError) as told:
+        labeling.opened(dataset, image)
+    assert told.value.key == "dataset_damaged" and labeling.queue(dataset).total == 1
+    assert labeling_suggested.discard(dataset, [image]) == 1 and labeling.opened(dataset, image).state == "unlabeled"
+
+
+def test_two_writers_lose_neither_labels_nor_suggestions(make):
+    dataset = make(None)
+    image, = ids(dataset)
+    stop = threading.Event()
+
+    def model():
+        own, number = Dataset(dataset.folder), 0
+        while not stop.is_set():
+            number += 1
+            labeling_suggested.put(own, image, Suggestion("run", str(number), [box(1, state="suggested", score=0.5)]))
+    thread = threading.Thread(target=model)
+    thread.start()
+    for _ in range(40):
+        now = labeling.opened(dataset, image)
+        labeling.save(dataset, image, {**now.document, "looked": True, "shapes": [*now.document["shapes"], box(0)]}, expected=now.row.revision)
+    stop.set()
+    thread.join()
+    assert np.bincount(dataset.row(image).labels.classes).tolist() == [40] and len(labeling_suggested.of(dataset, image).shapes) == 1
+
+
+# ---- accepting many at once
+
+def test_accepting_makes_truth_of_what_is_sure_and_remembers_that_nobody_looked(make):
+    dataset = make(None, OBJECTS, None)
+    first, labeled, skipped = ids(dataset)
+    labeling.save(dataset, skipped, None, expected=dataset.row(skipped).revision, mark="skipped")
+    for image in (first, labeled, skipped):
+        suggest(dataset, image, box(0, state="suggested", score=0.9), box(1, state="suggested", score=0.4))
+    assert labeling_suggested.accept(dataset, ids(dataset), threshold=0.5, who="小明") == 2
+    assert [len(dataset.row(image).labels) for image in (first, labeled)] == [1, 4] and dataset.row(skipped).labels is None
+    assert labeling.opened(dataset, first).mark.mark == "accepted" and labeling.opened(dataset, first).state == "labeled"
+    assert [shape["score"] for shape in labeling_suggested.of(dataset, first).shapes] == [0.4]
+    assert [labeling_suggested.unseen(dataset, split) for split in (None, "train", "valid")] == [2, 2, 0]
+    assert [image for image, _ in labeling.queue(dataset, unseen=True).images] == walked(dataset, order="rare", unseen=True) == [first, labeled]
+    labeling.save(dataset, first, None, expected=dataset.row(first).revision, mark="checked")
+    assert labeling_suggested.unseen(dataset) == 1
+    now = labeling.opened(dataset, labeled)
+    labeling.save(dataset, labeled, now.document, expected=now.row.revision)
+    assert labeling_suggested.unseen(dataset) == 0
+    assert labeling.history(dataset, first)[0][2] == "小明" and labeling.history(dataset, first)[0][3] is None
+
+
+def test_what_a_person_painted_lies_above_what_is_accepted(make):
+    pixels = np.full((SIZE[1], SIZE[0]), NOTHING, np.uint16)
+    pixels[:24] = 1
+    dataset = make(SemanticMask(classes=pixels), task="semantic")
+    image, = ids(dataset)
+    shape = rle_of_mask(np.ones((SIZE[1], SIZE[0]), bool))
+    suggest(dataset, image, {"kind": "mask", "cls": 0, "box": [0, 0, 64, 48], "size": list(shape.size), "counts": shape.counts.decode(),
+                             "state": "suggested", "score": 0.8})
+    labeling_suggested.accept(dataset, [image], threshold=0.5)
+    kept = dataset.row(image).labels.classes
+    assert (kept[:24] == 1).all() and (kept[24:] == 0).all()
+
+
+@pytest.mark.parametrize(("labels", "chances", "threshold", "values", "left"), [
+    ((Tags(np.array([1, 1])), Tags(np.array([np.nan, np.nan]))), [0.95, 0.02], 0.9, [1, 0], None),
+    ((Tags(np.array([1, 1])), Tags(np.array([0, np.nan]))), [0.95, 0.6], 0.0, [0, 1], [0.95, None]),
+    ((Tags(np.array([1, 0])), Tags(np.array([np.nan, np.nan]))), [0.3, 0.6], 0.5, [0, 1], None),
+])
+def test_tags_are_accepted_both_ways_and_one_alone_where_an_image_has_one(make, labels, chances, threshold, values, left):
+    dataset = make(*labels, task="classify")
+    image = ids(dataset)[1]
+    suggest(dataset, image, tags=chances)
+    assert labeling_suggested.accept(dataset, [image], threshold=threshold) == 1
+    assert dataset.row(image).labels.values.tolist() == values and labeling_suggested.of(dataset, image).tags == left
+
+
+def test_nothing_is_accepted_twice_and_what_is_discarded_is_gone(make):
+    dataset = make(None, None)
+    first, second = ids(dataset)
+    for image in (first, second):
+        suggest(dataset, image, box(0, state="suggested", score=0.9))
+    assert labeling_suggested.accept(dataset, [first], threshold=0.95) == 0
+    assert labeling_suggested.accept(dataset, [first]) == 1 and labeling_suggested.accept(dataset, [first]) == 0
+    assert labeling_suggested.discard(dataset, [first, second]) == 1 and labeling.opened(dataset, second).state == "unlabeled"
+    with pytest.raises(UserError):
+        labeling_suggested.accept(dataset, [first], threshold=float("nan"))
+
+
+# ---- orders and filters
+
+def brute(dataset, places):
+    """The order of work as it is meant: by place, then what has none, by id."""
+    return sorted(ids(dataset), key=lambda each: (each not in places, places.get(each, 0), each))
+
+
+def walked(dataset, **asked):
+    """The whole order, gathered from windows around every image."""
+    whole = labeling.queue(dataset, 0, after=1000, **asked)
+    found = [image for image, _ in whole.images]
+    for place, image in enumerate(found):
+        part = labeling.queue(dataset, image, before=3, after=4, **asked)
+        assert ([each for each, _ in part.images], part.start, part.total) == (found[max(0, place - 3):place + 4], max(0, place - 3), len(found))
+    return found
+
+
+def test_the_queue_goes_by_uncertainty_and_what_was_not_ranked_comes_last(make):
+    dataset = make(*[None] * 12)
+    every = ids(dataset)
+    order = [every[7], every[2], every[11], every[4]]
+    put_ranks(dataset, [Ranked(image, 0.5, "uncertain") for image in order], "run")
+    assert walked(dataset, order="uncertain") == brute(dataset, {image: place for place, image in enumerate(order)})
+    editing.trash(dataset, [every[2]])
+    assert walked(dataset, order="uncertain")[:3] == [every[7], every[11], every[4]]
+    assert [each.image_id for each in ranks(dataset, 2)] == [every[7], every[11]]
+    assert [image for image, _ in labeling.queue(dataset, 10**9, order="uncertain", after=2).images] == [every[7], every[11]]
+
+
+def test_the_queue_goes_by_suspicion_until_an_image_is_checked(make):
+    dataset = make(*[OBJECTS] * 6)
+    every = ids(dataset)
+    put_suspects(dataset, [Suspect(every[4], "missed", 0.9, (40, 40, 50, 47), 0), Suspect(every[1], "class", 0.8, (1.25, 2.5, 30, 20), 1, 0),
+                           Suspect(every[4], "class", 0.7, (9, 9, 20, 20), 1, 0)], "run")
+    assert walked(dataset, order="suspect") == [every[4], every[1], every[0], every[2], every[3], every[5]]
+    assert [(each.kind, each.cls, each.other) for each in suspects(dataset)] == [("missed", 0, None), ("class", 1, 0)]
+    labeling.save(dataset, every[4], None, expected=dataset.row(every[4]).revision, mark="checked")
+    assert walked(dataset, order="suspect")[:2] == [every[1], every[0]] and [each.image_id for each in suspects(dataset)] == [every[1]]
+
+
+def test_a_suspect_is_off_the_list_once_its_label_has_changed(make):
+    dataset = make(OBJECTS)
+    image, = ids(dataset)
+    put_suspects(dataset, [Suspect(image, "missed", 0.9, (40, 30, 50, 40), 0), Suspect(image, "class", 0.8, (1.25, 2.5, 30, 20), 1, 0)], "run")
+    assert len(suspects(dataset)) == 2
+    now = labeling.opened(dataset, image)
+    mended = [{**now.document["shapes"][0], "cls": 0}, *now.document["shapes"][1:], box(0, 40.0, 30.0, 51.0, 41.0)]
+    labeling.save(dataset, image, {**now.document, "shapes": mended}, expected=now.row.revision)
+    assert suspects(dataset) == []
+
+
+def test_the_queue_goes_by_the_rarest_class_that_an_image_shows_or_is_suggested_to_show(make):
+    one, both = (Instances(np.array([[1, 1, 9, 9]] * len(classes)), np.array(classes)) for classes in ([0], [0, 1]))
+    dataset = make(one, None, both, one, None, one)
+    every = ids(dataset)
+    suggest(dataset, every[4], box(1, state="suggested", score=0.5))
+    assert walked(dataset, order="rare") == [every[2], every[4], every[0], every[3], every[5], every[1]]
+    readonly = Dataset(dataset.folder, readonly=True)
+    assert labeling.queue(readonly, order="rare").total == 6
+
+
+def test_filters_go_with_every_order(make):
+    one, both = (Instances(np.array([[1, 1, 9, 9]] * len(classes)), np.array(classes)) for classes in ([0], [0, 1]))
+    dataset = make(one, None, both, one, None, one)
+    every = ids(dataset)
+    suggest(dataset, every[4], box(1, state="suggested", score=0.5))
+    put_ranks(dataset, [Ranked(image, 0.5, "uncertain") for image in reversed(every)], "run")
+    for order in labeling.ORDERS:
+        assert sorted(walked(dataset, order=order, cls=1)) == [every[2], every[4]]
+        assert walked(dataset, order=order, state="suggested") == [every[4]]
+        assert walked(dataset, order=order, text="3.p") == [every[3]]
+        assert walked(dataset, order=order, split="valid") == [] and walked(dataset, order=order, cls=99) == []
+    assert walked(dataset, order="uncertain", state="labeled") == [every[5], every[3], every[2], every[0]]
+    with pytest.raises(UserError):
+        labeling.queue(dataset, order="beauty")
+
+
+# ---- filling in
+
+def test_each_painted_area_becomes_an_object_with_the_box_that_scipy_finds(make):
+    pixels = np.full((SIZE[1], SIZE[0]), NOTHING, np.uint16)
+    pixels[blob(12, 12, 6)], pixels[blob(40, 30, 9)], pixels[blob(55, 8, 5)] = 0, 0, 1
+    dataset = make(SemanticMask(classes=pixels), task="semantic")
+    image, = ids(dataset)
+    assert labeling.derive(dataset, [image], "boxes_from_masks") == 1
+    wanted = sorted((number, *(float(v) for v in (x.start, y.start, x.stop, y.stop)))
+                    for number in (0, 1) for y, x in ndimage.find_objects(ndimage.label(pixels == number, np.ones((3, 3)))[0]))
+    found = dataset.row(image).labels
+    assert sorted((int(number), *box.tolist()) for number, box in zip(found.classes, found.boxes, strict=True)) == wanted
+    told = labeling.opened(dataset, image)
+    assert told.kind == "objects" and all(shape["derived"] for shape in told.document["shapes"])
+    edited = [{key: value for key, value in told.document["shapes"][0].items() if key != "derived"}, *told.document["shapes"][1:]]
+    labeling.save(dataset, image, {**told.document, "shapes": edited}, expected=told.row.revision)
+    assert [shape.get("derived") for shape in labeling.opened(dataset, image).document["shapes"]] == [None, True, True]
+
+
+def test_outlines_become_masks_and_back_and_the_edit_can_be_undone(make):
+    dataset = make(OBJECTS, None)
+    image, empty = ids(dataset)
+    assert labeling.derive(dataset, [image, empty], "masks_from_polygons") == 1
+    made = dataset.row(image).labels
+    assert [type(shape) for shape in made.shapes] == [type(None), RLE, RLE]
+    assert np.array_equal(mask_of(made.shapes[1], SIZE), mask_of(OBJECTS.shapes[1], SIZE))
+    assert [shape.get("derived") for shape in labeling.opened(dataset, image).document["shapes"]] == [None, True, None]
+    assert labeling.derive(dataset, [image], "polygons_from_masks") == 1
+    back = dataset.row(image).labels
+    assert isinstance(back.shapes[2], Polygons) and abs(mask_of(back.shapes[2], SIZE).sum() - blob().sum()) < 0.1 * blob().sum()
+    assert labeling.derive(dataset, [image], "polygons_from_masks") == 0
+    for edit in editing.edits(dataset)[:2]:
+        editing.undo(dataset, edit.id)
+    assert dataset.row(image).labels.shapes[2] == OBJECTS.shapes[2] and "derived" not in labeling.opened(dataset, image).document["shapes"][1]
+    assert editing.edits(dataset)[0].text()
+    with pytest.raises(UserError):
+        labeling.derive(dataset, [image], "gold_from_lead")

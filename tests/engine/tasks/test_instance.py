@@ -158,7 +158,11 @@ def test_boxes_alone_are_refused_and_a_box_among_outlines_stands_for_itself():
         Instance().fit(("a",), [boxes, boxes], CONFIG)
     assert caught.value.key == "instance_without_outlines" and "2" in str(caught.value) and caught.value.remedy()
     outlined = labelled([bar(60, 60, 80, 30, 0.3)], [0])
-    assert Instance().fit(("a",), [boxes, outlined], CONFIG).samples == [boxes, outlined]
+    fitted = Instance().fit(("a",), [boxes, outlined], CONFIG)
+    assert fitted.samples == [boxes, outlined]
+    assert [(each.code, each.where, each.values) for each in fitted.problems] == [("boxes_as_masks", "x", {"count": 1, "images": 1})]
+    assert "whole box" in fitted.problems[0].message("en")
+    assert Instance().fit(("a",), [outlined], CONFIG).problems == ()
     _, target = Instance().encode(CONFIG, boxes, np.zeros((192, 256, 3), np.uint8), 0, False)
     assert abs(int(np.unpackbits(target["masks"].numpy()).sum()) - 25 * 33) < 60
 

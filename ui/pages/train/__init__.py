@@ -16,9 +16,10 @@ from ui import forms
 from ui.guard import guarded
 from ui.i18n import language_of, t
 from ui.pages.train import augmented, compare, data, groups, monitor, plan, setup, words
-from ui.selection import App, choose_run, dataset_choices, go_to, pick, run_choices
+from ui.selection import UNCHECKED, App, choose_run, dataset_choices, go_to, pick, run_choices
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+LOOSE: dict[str, Any] = {**QUIET, **UNCHECKED}
 PATIENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 TICK_S = 1.0
 REMEMBER_JS = "() => {{ lightbox.remember('train', '{0}'); }}"
@@ -76,8 +77,8 @@ def _wire_views(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
     app.run_view = [*switches, known]
     app.show_run = lambda run: (*show(monitor.find(workspace, run)), run)
     app.blocks.load(opened, None, [*switches, known, data_known], **QUIET)
-    app.dataset.change(other_data, [app.dataset, data_known, view.shown], [*switches, data_known], **QUIET)
-    app.run.change(chosen, [app.run, known], [*switches, known], **QUIET)
+    app.dataset.change(other_data, [app.dataset, data_known, view.shown], [*switches, data_known], **LOOSE)
+    app.run.change(chosen, [app.run, known], [*switches, known], **LOOSE)
     app.timer.tick(tick, [view.shown, noted], [form.running, noted], trigger_mode="once", **QUIET)
     view.new.click(lambda: show(None), None, switches, **QUIET).then(None, None, None, js=REMEMBER_JS.format("new"), **QUIET)
     form.watch.click(lambda: show(monitor.newest_active(workspace)), None, switches, **QUIET).then(
@@ -132,11 +133,11 @@ def _wire_form(app: App, form: setup.Setup) -> None:
     offered = [*form.steps, form.model]
     more = [*form.groups.values(), *form.model_options.values()]
     filled = [*form.steps, *form.inputs, *more]
-    app.blocks.load(fill, [app.dataset, form.draft], filled, **QUIET)
-    form.draft.change(fill_once, [app.dataset, form.draft, restored], [*filled, restored], **QUIET)
+    app.blocks.load(fill, [app.dataset, form.draft], filled, **LOOSE)
+    form.draft.change(fill_once, [app.dataset, form.draft, restored], [*filled, restored], **LOOSE)
     entered = app.tab["train"].select(weights_now, weights, weights, **QUIET)
     entered.then(refresh, everything, outputs, **PATIENT)
-    other = app.dataset.change(offer, [app.dataset, form.model, form.draft], offered, **QUIET)
+    other = app.dataset.change(offer, [app.dataset, form.model, form.draft], offered, **LOOSE)
     other.then(refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
     gr.on([part.change for part in form.inputs], refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
     gr.on([part.input for part in form.inputs], changed, form.inputs, [form.draft, restored], trigger_mode="always_last", **QUIET)
@@ -217,7 +218,7 @@ def _wire_compare(app: App, form: setup.Setup) -> None:
 
     form.compare.start.click(start, [app.dataset, picked, *form.inputs], [app.run, app.tabs, picked], **PATIENT)
     for changed in (app.blocks.load, app.dataset.change):
-        changed(offered, app.dataset, picked, **QUIET)
+        changed(offered, app.dataset, picked, **LOOSE)
 
 
 def _refreshed(app: App, form: setup.Setup, dataset: str | None, values: tuple[Any, ...], language: str) -> list[Any]:
