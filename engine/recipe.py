@@ -7,15 +7,15 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine import messages
+from engine import messages, stages
 from engine.config import MASKS_AND_TAGS, TrainConfig, stages_of
-from engine.models import ModelSpec
+from engine.models import ModelSpec, Official
+from engine.stages import final_lr, flat_share, plain_from
 from engine.types import Problem
 
 CPU_MINUTES = 10.0
 WARMUP_CEILING = 2000
 EMA_CEILING = 0.9999
-MATCHER_CHANGE = 0.9
 SCRATCH_RATIO = 1.25
 PATIENCE = 20
 FEW_OBJECTS = 5
@@ -81,11 +81,11 @@ def suggest(config: TrainConfig, spec: ModelSpec, data: DataFacts, machine: Mach
             found.append(Derived(name, value, reason, values))
 
     on_cpu = machine.device == "cpu"
-    stages = stages_of(config.stages)
-    if stages:
+    sized = stages_of(config.stages)
+    if sized:
         config = config.replace(image_size=0)  # the stages say it, whatever stands beside them
-        settle("image_size", stages[-1].image_size, "image_size_stages", stages=config.stages)
-        settle("epochs", sum(stage.epochs for stage in stages), "epochs_stages", stages=config.stages)
+        settle("image_size", sized[-1].image_size, "image_size_stages", stages=config.stages)
+        settle("epochs", sum(stage.epochs for stage in sized), "epochs_stages", stages=config.stages)
     small = on_cpu and spec.image_size > spec.cpu_image_size
     settle("image_size", spec.cpu_image_size if small else spec.image_size, "image_size_cpu" if small else "image_size_model", size=spec.image_size)
     settle("batch", _batch(config, spec, data, machine), "batch_cpu" if on_cpu else "batch_memory",
@@ -110,18 +110,39 @@ def suggest(config: TrainConfig, spec: ModelSpec, data: DataFacts, machine: Mach
 def schedule_facts(config: TrainConfig, total_steps: int, epochs: int) -> tuple[Derived, ...]:
     """What follows from the length of the run: shown as information, each with its reason."""
     warmup = warmup_steps(config, total_steps)
-    flat = (Derived("flat_until", max(1, round(epochs * config.flat)), "flat_until", {"percent": round(100 * config.flat)}),)
-    matcher = (Derived("matcher_change", max(1, math.ceil(epochs * MATCHER_CHANGE)), "matcher_change", {"percent": round(100 * MATCHER_CHANGE)}),)
     steps = {"per_epoch": max(1, total_steps // max(1, epochs)), "batch": config.batch * config.accumulate, "epochs": epochs}
     return (
         Derived("total_steps", total_steps, "total_steps", steps),
         *_fall(config, total_steps, epochs),
         Derived("warmup_steps", warmup, "warmup_steps", {"percent": round(100 * config.warmup), "ceiling": WARMUP_CEILING}),
-        *(flat if config.schedule in ("auto", "flat_cosine") else ()),
-        Derived("plain_from", plain_from(config, epochs), "plain_from", {"percent": round(100 * config.plain_tail)}),
-        *(matcher if config.task == "detect" else ()),
+        *(_published_stages(config, epochs) if stages.published(config) else _stages(config, epochs)),
         Derived("ema", round(ema_decay(config, total_steps), 5), "ema_steps", {"steps": total_steps}),
     )
+
+
+def _stages(config: TrainConfig, epochs: int) -> tuple[Derived, ...]:
+    """When what changes, for all presets but the published one."""
+    share, matcher = flat_share(config, epochs), stages.timeline(config, epochs).spans.get("matcher_change")
+    flat = Derived("flat_until", max(1, round(epochs * share)), "flat_until", {"percent": round(100 * share)})
+    tail = config.plain_tail if config.plain_tail >= 0 else stages.PLAIN_TAIL
+    plain = Derived("plain_from", plain_from(config, epochs), "plain_from", {"percent": round(100 * tail)})
+    late = (Derived("matcher_change", matcher.first, "matcher_change", {"percent": round(100 * stages.LATE)}),) if matcher else ()
+    return (*((flat,) if config.schedule in ("auto", "flat_cosine") else ()), plain, *late)
+
+
+def _published_stages(config: TrainConfig, epochs: int) -> tuple[Derived, ...]:
+    """When what changes in the published recipe, with the rule that each number follows from."""
+    plan, recipe, sides = stages.timeline(config, epochs), stages.published(config) or Official(), stages.sides(config)
+    values = {"epochs": plan.stop, "tail": epochs - plan.stop, "start": plan.start, "low": min(sides), "high": max(sides),
+              "percent": round(100 * stages.LATE), "side": f"{recipe.least_side:g}"}
+    parts = {"strong": 1.0, "mosaic": recipe.mosaic, "mixup": recipe.mixup, "copy_blend": recipe.copy_blend, "multi_scale": 1.0}
+    spans = [Derived(f"{name}_epochs", str(plan.spans[name]), f"{name}_epochs", {**values, "chance": round(100 * chance)})
+             for name, chance in parts.items() if plan.spans[name]]
+    firsts = [Derived(name, plan.spans[part].first, f"{name}_official", values)
+              for name, part in (("plain_from", "plain"), ("matcher_change", "matcher_change"), ("reload_from", "reload")) if plan.spans[part]]
+    flat = Derived("flat_until", plan.flat, "flat_official", values)
+    return (Derived("epochs_run", epochs, "epochs_run", values), *((flat,) if config.schedule in ("auto", "flat_cosine") else ()), *spans, *firsts,
+            Derived("least_side", recipe.least_side, "least_side", values))
 
 
 def steps_per_epoch(config: TrainConfig, data: DataFacts) -> Derived:
@@ -144,8 +165,8 @@ def _fall(config: TrainConfig, total_steps: int, epochs: int) -> tuple[Derived, 
     if config.task != "instance" or config.schedule not in ("auto", "flat_cosine", "cosine"):
         return ()
     warm, tail = warmup_steps(config, total_steps), round(total_steps * (plain_from(config, epochs) - 1) / max(1, epochs))
-    begin, end = (warm, total_steps) if config.schedule == "cosine" else (max(warm, round(total_steps * config.flat)), tail)
-    drops = {"first": round(0.8 * total_steps), "second": round(0.9 * total_steps), "final": config.final_lr}
+    begin, end = (warm, total_steps) if config.schedule == "cosine" else (max(warm, round(total_steps * flat_share(config, epochs))), tail)
+    drops = {"first": round(0.8 * total_steps), "second": round(0.9 * total_steps), "final": final_lr(config)}
     return (Derived("rate_falls", f"{min(begin, end)}-{end}", "rate_falls", drops),)
 
 
@@ -178,11 +199,6 @@ def warmup_steps(config: TrainConfig, total_steps: int) -> int:
     return min(WARMUP_CEILING, int(total_steps * min(config.warmup, 0.5)))
 
 
-def plain_from(config: TrainConfig, epochs: int) -> int:
-    """First epoch (from 1) without strong augmentation."""
-    return epochs + 1 - round(epochs * config.plain_tail)
-
-
 def ema_decay(config: TrainConfig, total_steps: int) -> float:
     """Decay whose memory is 1/40 of the run, at most the published 0.9999: a short run would otherwise average its own start."""
     return config.ema or min(EMA_CEILING, 1 - 1 / max(2.0, total_steps / 40))
@@ -192,7 +208,7 @@ def _batch(config: TrainConfig, spec: ModelSpec, data: DataFacts, machine: Machi
     """CPU: what the model finds most with in equal time. Accelerator: by memory, model and picture size. At most half of the images."""
     size = spec.cpu_batch
     if machine.device != "cpu":
-        per_image = (0.25 + 0.03 * spec.parameters) * (config.image_size / 640) ** 2
+        per_image = (0.25 + 0.03 * spec.parameters) * (max(stages.sides(config)) / 640) ** 2
         size = 2 ** int(math.log2(min(max(1.0, (machine.memory - 1.5) * 0.7 / per_image), spec.reference_batch)))
     return max(1, min(size, (data.train_images + 1) // 2))
 

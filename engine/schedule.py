@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 from engine.config import TrainConfig
-from engine.recipe import plain_from, warmup_steps
+from engine.recipe import warmup_steps
+from engine.stages import final_lr, flat_share, plain_from
 
 
 def factor(config: TrainConfig, step: int, *, total_steps: int, epochs: int) -> float:
@@ -23,13 +24,14 @@ def factor(config: TrainConfig, step: int, *, total_steps: int, epochs: int) -> 
     plain = config.schedule == "cosine"
     per_epoch = total_steps / max(1, epochs)
     tail = total_steps if plain else (plain_from(config, epochs) - 1) * per_epoch
-    flat = warmup if plain else min(max(warmup, config.flat * total_steps), tail)
+    flat = warmup if plain else min(max(warmup, flat_share(config, epochs) * total_steps), tail)
     if step < flat:
         return 1.0
+    final = final_lr(config)
     if step >= tail:
-        return config.final_lr
+        return final
     phase = (step - flat) / max(1.0, tail - flat)
-    return config.final_lr + (1 - config.final_lr) * 0.5 * (1 + math.cos(math.pi * phase))
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * phase))
 
 
 @dataclass

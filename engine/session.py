@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 from torch import Tensor
 
-from engine import __version__, checkpoint, schedule, weights
+from engine import __version__, checkpoint, restart, schedule, stages
 from engine.config import Stage, TrainConfig, stages_of
 from engine.ema import Ema
 from engine.evaluate import SquareCache, predict_samples
@@ -21,11 +21,11 @@ from engine.machine import choose_device, detect
 from engine.measuring import Arithmetic, fastest
 from engine.models import checked_options, create, models
 from engine.models.network import Loss, tolerate_single_values
-from engine.opening import facts_of, open_data, seed_everything, start_weights, use_threads, worker_count
+from engine.opening import facts_of, fewer_threads, open_data, seed_everything, start_weights, use_threads, worker_count
 from engine.predict import Predictor, Preprocess
-from engine.recipe import Machine, ema_decay, plain_from, suggest
+from engine.recipe import Machine, ema_decay, suggest
 from engine.settings import ONLY
-from engine.tasks.loading import Batch, EpochBatches, TrainingImages, normalised, training_loader
+from engine.tasks.loading import Batch, EpochBatches, TrainingImages, normalised, resized, training_loader
 from engine.tasks.task import Pick, tasks
 from engine.types import Labels, Sample, UserError
 
@@ -69,9 +69,10 @@ class Session:
         self.terms: list[dict[str, float]] = []
         self.bad = 0
         self.stages, self.plateau = stages_of(self.config.stages), schedule.Plateau()
-        self.epochs = max(1, self.config.epochs)
+        self.epochs = max(1, stages.run_epochs(self.config))
         self.length: float = self.epochs
         self.pace, self.replay = (0.0, 0.0), False
+        self.restarts = -1  # of the average in the plain tail, see engine.restart
         self.unreadable: set[str] = set()
         self._open_loaders()
 
@@ -96,13 +97,14 @@ class Session:
         self.loader = training_loader(images, self.batches, worker_count(config, self.device), self.device)
         self.squares = SquareCache(self.side)
 
-    def _encode(self, sample: Sample, image: np.ndarray, seed: int, strong: bool, pick: Pick) -> tuple[np.ndarray, dict[str, Tensor]]:
+    def _encode(self, sample: Sample, image: np.ndarray, seed: int, strong: int, pick: Pick) -> tuple[np.ndarray, dict[str, Tensor]]:
         return self.task.encode_mixed(self._encoding, sample, image, seed, strong, pick)
 
     def prepare(self, way: Arithmetic) -> None:
         """Settle how to compute and build what depends on it: accelerator, optimiser, average."""
         precision, self.memory_format = way.precision, way.memory_format
-        self.config = self.config.replace(precision=precision, layout=way.layout)
+        self.config = self.config.replace(precision=precision, layout=way.layout, threads=way.threads or self.config.threads)
+        use_threads(self.config, self.device)
         self.network.to(memory_format=self.memory_format)
         AcceleratorState._reset_state(reset_partial_state=True)
         GradientState._reset_state()
@@ -137,15 +139,15 @@ class Session:
         self.length = max(length, self.epoch - 1 + self.batch / len(self.batches), 1 / len(self.batches))
         self.epochs = math.ceil(self.length)
         if hasattr(self, "ema"):
-            self.ema.set_decay(ema_decay(self.config, self.total_steps))
+            restart.set_decay(self)
 
     def start_epoch(self) -> None:
         if self.stage.image_size != self.side:
             self._open_loaders()
-        self.network.set_progress((self.epoch - 1) / self.epochs)
+        self.network.set_progress(stages.progress(self.config, self.epoch, self.epochs))
         self.network.train()
         self.batches.epoch, self.batches.start = self.epoch, self.batch
-        self.batches.strong = self.epoch < plain_from(self.config, self.epochs)
+        self.batches.strong = stages.active(self.config, self.epoch, self.epochs)
 
     @property
     def between_steps(self) -> bool:
@@ -175,7 +177,8 @@ class Session:
         rate = self._rate()
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * rate
-        images = normalised(batch.images, self.mean, self.std).contiguous(memory_format=self.memory_format)
+        side = stages.side_of(self.config, self.epoch, self.batch, self.epochs) if stages.published(self.config) else self.side
+        images = resized(normalised(batch.images, self.mean, self.std), side).contiguous(memory_format=self.memory_format)
         terms = self.loss(images, batch.targets)
         total = sum(terms.values())
         self.accelerator.backward(total / self.config.accumulate)
@@ -248,8 +251,8 @@ class Session:
     def save_last(self, file: Path) -> None:
         scaler = self.accelerator.scaler
         checkpoint.save({
-            "version": __version__, "model": self.network.state_dict(), "ema": self.ema.network.state_dict(), "ema_updates": self.ema.updates,
-            "optimizer": self.optimizer.state_dict(), "scaler": scaler.state_dict() if scaler else None, "random": checkpoint.random_state(),
+            **restart.weights_of(self), "version": __version__, "restarts": self.restarts, "random": checkpoint.random_state(),
+            "scaler": scaler.state_dict() if scaler else None,
             "step": self.step, "epoch": self.epoch, "batch": self.batch, "epochs": self.length, "elapsed": self.elapsed, "best": self.best,
             "pace": self.pace, "replay": self.replay, "plateau": [self.plateau.best, self.plateau.waited, self.plateau.scale],
             "terms": self.terms, "classes": list(self.data.classes), "config": self.config.as_dict(),
@@ -261,18 +264,15 @@ class Session:
         if tuple(state["classes"]) != self.data.classes:
             raise UserError("classes_changed", before=", ".join(state["classes"]), now=", ".join(self.data.classes))
         try:
-            weights.put(self.network, state["model"], strict=True)
-            weights.put(self.ema.network, state["ema"], strict=True)
-            self.optimizer.load_state_dict(state["optimizer"])
+            restart.put_weights(self, state)
         except (RuntimeError, ValueError, KeyError) as error:
             raise UserError("checkpoint_foreign", path=str(file), model=self.config.model, classes=len(self.data.classes)) from error
-        self.ema.updates = state["ema_updates"]
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.epoch, self.batch = state["step"], state["epoch"], state["batch"]
         self.elapsed, self.best, self.terms = state["elapsed"], state["best"], state["terms"]
         self.plateau = schedule.Plateau(*state.get("plateau", ()))
-        self.pace, self.replay = state.get("pace", self.pace), state.get("replay", False)
+        self.pace, self.replay, self.restarts = state.get("pace", self.pace), state.get("replay", False), state.get("restarts", -1)
         self.set_epochs(state["epochs"])
         checkpoint.restore_random_state(state["random"])
 
@@ -297,4 +297,4 @@ class Session:
         batch = next((each for each in self.loader if len(each)), None)
         if batch is None:
             raise UserError("no_readable_images", path=config.data, images=len(self.data.train))
-        return fastest(self.network, normalised(batch.images, self.mean, self.std), batch.targets)
+        return fastest(self.network, normalised(batch.images, self.mean, self.std), batch.targets, threads=fewer_threads(config))

@@ -12,7 +12,9 @@ from engine import schedule
 from engine.config import TrainConfig
 from engine.metrics import names as metric_names
 from engine.metrics.names import loss_family as family
-from engine.recipe import plain_from, warmup_steps
+from engine.recipe import ema_decay, warmup_steps
+from engine.stages import flat_share, plain_from
+from ui import timeline
 from ui.html import Html, join, tag
 from ui.i18n import label, t
 
@@ -170,22 +172,32 @@ def best(rows: Iterable[Row], metric: str) -> tuple[float, int] | None:
     return value, int(epoch)
 
 
-def schedule_picture(config: TrainConfig, total_steps: int, epochs: int, end: str, language: str) -> Html:
-    """The learning rate over the run as a drawing: warm-up, flat, falling and plain tail are marked and named. `end` labels the right edge."""
+def schedule_picture(config: TrainConfig, total_steps: int, epochs: int, end: str, language: str, *, known: bool = True) -> Html:
+    """The learning rate over the run as a drawing: warm-up, flat, falling and plain tail are marked and named, with the decay of the average.
+
+    Below it the stages as bars. `end` labels the right edge; `known`: the length of the run is, not only its shares.
+    """
     parts = _parts(config, total_steps, epochs)
     width, height, top = 640, 120, 10
     count = max(1, min(PICTURE_STEPS, total_steps - 1))
     curve = [schedule.factor(config, round(i * (total_steps - 1) / count), total_steps=total_steps, epochs=epochs) for i in range(count + 1)]
-    points = " ".join(f"{i * width / count:.1f},{height - (height - top) * value:.1f}" for i, value in enumerate(curve))
+    points, average = (" ".join(f"{i * width / count:.1f},{height - (height - top) * value:.1f}" for i, value in enumerate(values))
+                       for values in (curve, timeline.ema_curve(config, total_steps, count)))
     bands = join(Html(f'<rect class="lb-band lb-band-{name}" x="{a * width:.1f}" y="0" width="{max(0.0, b - a) * width:.1f}" height="{height}"/>')
                  for name, a, b in parts)
     line = Html(f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="2" vector-effect="non-scaling-stroke"/>')
+    dashed = Html(f'<polyline class="lb-ema" points="{average}" fill="none" stroke-width="1.5" stroke-dasharray="5 4" '
+                  'vector-effect="non-scaling-stroke"/>')
     drawing = Html(f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" aria-label="{_escaped(t("plot.schedule", language))}">'
-                   f"{bands}{line}</svg>")
+                   f"{bands}{dashed}{line}</svg>")
     legend = [tag("span", tag("i", class_=f"lb-swatch lb-band-{name}"), t(f"schedule.{name}", language), " ", tag("b", f"{_share(a)}-{_share(b)} %"))
               for name, a, b in parts if b > a]
     axis = tag("div", tag("span", "0"), tag("span", end), class_="lb-schedule-axis")
-    return tag("figure", drawing, axis, tag("figcaption", *legend, class_="lb-legend"), class_="lb-schedule")
+    decay = f"{ema_decay(config, total_steps):.5g}" if known else ""
+    lines = [tag("span", tag("i", class_="lb-key lb-key-rate"), t("schedule.rate", language)),
+             tag("span", tag("i", class_="lb-key lb-key-ema"), t("schedule.ema", language), *((" ", tag("b", decay)) if decay else ()))]
+    stages = timeline.bars(config, epochs, language, known=known)
+    return tag("figure", drawing, axis, stages, tag("figcaption", *lines, *legend, class_="lb-legend"), class_="lb-schedule")
 
 
 def _parts(config: TrainConfig, total_steps: int, epochs: int) -> list[tuple[str, float, float]]:
@@ -194,7 +206,7 @@ def _parts(config: TrainConfig, total_steps: int, epochs: int) -> list[tuple[str
     if config.schedule in ("cosine", "plateau"):
         return [("warmup", 0.0, warm), ("cosine" if config.schedule == "cosine" else "flat", warm, 1.0)]
     tail = (plain_from(config, epochs) - 1) / max(1, epochs)
-    flat = min(max(warm, config.flat), tail)
+    flat = min(max(warm, flat_share(config, epochs)), tail)
     return [("warmup", 0.0, warm), ("flat", warm, flat), ("cosine", flat, tail), ("tail", max(warm, tail), 1.0)]
 
 

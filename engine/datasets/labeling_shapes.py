@@ -290,11 +290,12 @@ def _listed(sent: Any) -> list[Any]:
 def _numbers(sent: Any) -> list[float]:
     """Read in one sweep: outlines are long lists."""
     try:
-        if isinstance(sent, list) and set(map(type, sent)) <= {int, float} and all(map(math.isfinite, sent)):
-            return sent
+        fine = isinstance(sent, list) and set(map(type, sent)) <= {int, float} and all(map(math.isfinite, sent))
     except OverflowError:  # a whole number beyond every float
-        pass
-    _refuse("numbers")
+        fine = False
+    if not fine:
+        _refuse("numbers")
+    return list(sent)
 
 
 def _is_number(value: Any) -> bool:

@@ -42,6 +42,24 @@ class ModelOption:
 
 
 @dataclass(frozen=True)
+class Official:
+    """What the published recipe of a detector says of its size, beside the rates: see engine.stages.
+
+    Chances of `mosaic`, `mixup` and `copy_blend`; the latter lasts as long as strong augmentation (`blends_late`) or as mosaic. Boxes with a
+    side below `least_side` pixels are not learnt. Batches are resized; `own_size` is how often the size itself stands among those to choose
+    from, 0: never resized. `final_lr` is what the rate falls to, as a share.
+    """
+
+    mosaic: float = 0.5
+    mixup: float = 0.5
+    copy_blend: float = 0.5
+    blends_late: bool = True
+    least_side: float = 1.0
+    own_size: int = 0
+    final_lr: float = 0.5
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """What is known of a model without building it.
 
@@ -56,7 +74,7 @@ class ModelSpec:
     `learning_rate` is the published one at `reference_batch` images; `backbone_lr_ratio` multiplies it for the backbone.
     `scratch_learning_rate` is the rate without pretrained weights (0: somewhat above the published one), `clip` the limit of gradients.
     `capacity` is the number of objects per image that the network can find. `memory`: GiB that training takes at rest and for each megapixel
-    of a batch, as measured on a processor in fp32; () where it was not.
+    of a batch, as measured on a processor in fp32; () where it was not. `official` is the published recipe, for those that have one.
     """
 
     name: str
@@ -80,6 +98,7 @@ class ModelSpec:
     cpu_image_size: int = 320
     cpu_batch: int = 4
     memory: tuple[float, float] | tuple[()] = ()
+    official: Official | None = None
     options: tuple[ModelOption, ...] = ()
     infer: Callable[[dict[str, Tensor], Mapping[str, Any]], dict[str, Any]] | None = None
     check: Callable[[Mapping[str, Any]], None] | None = None

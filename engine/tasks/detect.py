@@ -14,11 +14,14 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from engine import stages
 from engine.augment import detection as augmentation
+from engine.augment.boxed import Boxed
+from engine.augment.official import Taken, prepared
 from engine.config import TrainConfig
 from engine.datasets.images import resize
 from engine.metrics.coco_ap import score_boxes
-from engine.tasks.task import Forward, Task, positions
+from engine.tasks.task import Forward, Pick, Task, positions
 from engine.types import Instances, Labels, Sample
 
 CANDIDATES = 300
@@ -72,17 +75,22 @@ class Detect(Task):
 
     def encode(self, config: TrainConfig, sample: Sample, image: np.ndarray, seed: int, strong: bool) -> tuple[np.ndarray, dict[str, Tensor]]:
         """Target: labels i64[n], boxes f32[n,4] cxcywh in 0..1. Crowd objects are not learnt."""
-        labels = sample.labels if isinstance(sample.labels, Instances) else Instances.empty()
-        single = labels if labels.crowd is None else labels[~labels.crowd]
-        scale = np.array([image.shape[1] / sample.size[0], image.shape[0] / sample.size[1]] * 2, np.float32)
-        pixels, boxes, kept = augmentation.apply(_pipeline(config.augment, strong), image, single.boxes * scale, seed)
+        if config.augment == stages.OFFICIAL:
+            return self.encode_mixed(config, sample, image, seed, strong, lambda _: None)
+        single = _boxed(sample, image)
+        pixels, boxes, kept = augmentation.apply(_pipeline(config.augment, strong), image, single.boxes, seed)
         height, width = pixels.shape[:2]
         boxes = np.clip(boxes / np.array([width, height, width, height], np.float32), 0, 1)
-        real = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-        centre, extent = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-        target = {"labels": torch.from_numpy(single.classes[kept][real]),
-                  "boxes": torch.from_numpy(np.concatenate([centre, extent], 1)[real].astype(np.float32))}
-        return resize(pixels, (config.image_size, config.image_size)), target
+        return resize(pixels, (config.image_size, config.image_size)), _target(boxes, single.classes[kept])
+
+    def encode_mixed(self, config: TrainConfig, sample: Sample, image: np.ndarray, seed: int, strong: int,
+                     pick: Pick) -> tuple[np.ndarray, dict[str, Tensor]]:
+        """In the published recipe images are mixed as the stage of the run has it: `strong` tells it, see engine.stages.Active."""
+        if config.augment != stages.OFFICIAL:
+            return self.encode(config, sample, image, seed, bool(strong))
+        made = prepared(_taken(sample, image), lambda number: (other := pick(number)) and _taken(*other), stages.chances(config, strong),
+                        side=config.image_size, seed=seed)
+        return made.image, _target(made.boxes / config.image_size, made.classes)
 
     def decode(self, outputs: dict[str, Tensor], sizes: Sequence[tuple[int, int]]) -> list[Labels]:
         """Sigmoid over queries x classes, the best 300 (fewer when there are fewer), no NMS; boxes clipped to the image."""
@@ -133,6 +141,25 @@ class Detect(Task):
 
     def rank(self, metrics: Mapping[str, Any]) -> list[float]:
         return [metrics.get("AP") or 0.0, metrics.get("AP50") or 0.0]
+
+
+def _boxed(sample: Sample, image: np.ndarray) -> Boxed:
+    """An image, perhaps a smaller copy, with the boxes that are learnt."""
+    labels = sample.labels if isinstance(sample.labels, Instances) else Instances.empty()
+    single = labels if labels.crowd is None else labels[~labels.crowd]
+    scale = np.array([image.shape[1] / sample.size[0], image.shape[0] / sample.size[1]] * 2, np.float32)
+    return Boxed(image, single.boxes * scale, single.classes)
+
+
+def _taken(sample: Sample, image: np.ndarray) -> Taken:
+    return Taken(_boxed(sample, image), sample.size[0] / image.shape[1])
+
+
+def _target(boxes: np.ndarray, classes: np.ndarray) -> dict[str, Tensor]:
+    """What a network learns from boxes f32[N,4] xyxy in 0..1; see Detect.encode."""
+    real = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    centre, extent = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    return {"labels": torch.from_numpy(classes[real]), "boxes": torch.from_numpy(np.concatenate([centre, extent], 1)[real].astype(np.float32))}
 
 
 TASKS = (Detect(),)

@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from engine.datasets.images import open_image, resize
@@ -65,13 +66,14 @@ class ImageCache:
         return image
 
 
-Encode = Callable[[Sample, np.ndarray, int, bool, Pick], tuple[np.ndarray, dict[str, Tensor]]]
+Encode = Callable[[Sample, np.ndarray, int, int, Pick], tuple[np.ndarray, dict[str, Tensor]]]
 
 
 class TrainingImages(Dataset[Any]):
     """Item (epoch, index, strong) -> (image u8[3,S,S], target, sample), or (name of the file, reason) when it can't be read.
 
-    The random seed of an item follows from run seed, epoch and index alone: neither workers nor a resume change it.
+    `strong` says what is active in the epoch (engine.stages.Active). The random seed of an item follows from run seed, epoch and index alone:
+    neither workers nor a resume change it.
     """
 
     def __init__(self, samples: Sequence[Sample], side: int, encode: Encode, seed: int, *, whole: bool = False) -> None:
@@ -81,7 +83,7 @@ class TrainingImages(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, key: tuple[int, int, bool]) -> Any:
+    def __getitem__(self, key: tuple[int, int, int]) -> Any:
         epoch, index, strong = key
         sample = self.samples[index]
         try:
@@ -119,12 +121,13 @@ class EpochBatches:
     def __init__(self, count: int, batch: int, seed: int, weights: np.ndarray | None = None) -> None:
         self.count, self.batch, self.seed = count, min(batch, count), seed
         self.shares = None if weights is None else weights / weights.sum()
-        self.epoch, self.strong, self.start = 1, True, 0
+        self.epoch, self.start = 1, 0
+        self.strong: int = True
 
     def __len__(self) -> int:
         return self.count // self.batch
 
-    def __iter__(self) -> Iterator[list[tuple[int, int, bool]]]:
+    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
         random = np.random.default_rng([self.seed, self.epoch])
         order = random.permutation(self.count) if self.shares is None else random.choice(self.count, self.count, p=self.shares)
         for first in range(self.start * self.batch, len(self) * self.batch, self.batch):
@@ -145,3 +148,10 @@ def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> T
     if any(mean) or any(each != 1 for each in std):
         pixels = (pixels - pixels.new_tensor(mean).view(1, 3, 1, 1)) / pixels.new_tensor(std).view(1, 3, 1, 1)
     return pixels
+
+
+def resized(images: Tensor, side: int) -> Tensor:
+    """f32[B,C,H,W] -> f32[B,C,side,side]."""
+    if images.shape[-2:] == (side, side):
+        return images
+    return functional.interpolate(images, size=(side, side), mode="bilinear", align_corners=False, antialias=True)

@@ -24,10 +24,10 @@ def said(most, model="di_maskdino_atto", rare=(), **options):
 
 
 @pytest.mark.parametrize(("most", "options", "codes"), [
-    (30, {}, []), (99, {"denoising_queries": 100}, []), (100, {"denoising_queries": 100}, []),
+    (25, {}, []), (30, {}, ["dense_denoising"]), (30, {"denoising_queries": 50}, []), (99, {"denoising_queries": 100}, []), (100, {"denoising_queries": 100}, []),
     (120, {"queries": 300, "first_selected": 600}, ["dense_denoising", "dense_detections"]),
     (120, {}, ["dense_queries", "dense_denoising", "dense_detections"]), (30, {"denoising_queries": 20}, ["dense_denoising"]),
-    (30, {"denoising_queries": 0}, []), (30, {"queries": 20}, ["dense_queries"]),
+    (30, {"denoising_queries": 0}, []), (24, {"queries": 20}, ["dense_queries"]),
 ])
 def test_crowded_images_are_noted_where_they_exceed_the_model(most, options, codes):
     assert [each.code for each in said(most, **options)] == codes
@@ -70,7 +70,7 @@ def test_the_facts_count_objects_of_training_images():
 
 
 def test_a_run_notes_them_before_its_first_step():
-    image = Sample("x", (9, 9), Instances(np.tile([0, 0, 5, 5], (30, 1)), np.zeros(30)))
+    image = Sample("x", (9, 9), Instances(np.tile([0, 0, 5, 5], (24, 1)), np.zeros(24)))
     spec = models.get("di_maskdino_atto")
     session = SimpleNamespace(data=Data(("a", "b"), [image], [image], []), coverage=None, config=config_of({"model": spec.name, "queries": 20}),
                               spec=spec, task=SimpleNamespace(teaches=bool), derived=())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from engine.models import ModelSpec, WeightsSource
+from engine.models import ModelSpec, Official, WeightsSource
 from engine.models.deimv2.config import CONFIGS, Config
 
 if TYPE_CHECKING:
@@ -13,6 +13,18 @@ if TYPE_CHECKING:
 
 RAW = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+RECIPES = {
+    "deimv2_atto": Official(mosaic=0.3, mixup=0, copy_blend=0, least_side=12),
+    "deimv2_femto": Official(mixup=0, copy_blend=0, least_side=10),
+    "deimv2_pico": Official(mixup=0, copy_blend=0, least_side=8),
+    "deimv2_n": Official(copy_blend=0.4, blends_late=False, final_lr=1.0),
+    "deimv2_s": Official(own_size=20),
+    "deimv2_m": Official(own_size=6),
+    "deimv2_l": Official(own_size=3),
+    "deimv2_x": Official(own_size=3),
+}
 
 
 def _build(config: Config, num_classes: int) -> nn.Module:
@@ -28,7 +40,7 @@ def _spec(config: Config) -> ModelSpec:
         name=config.name, task="detect", build=partial(_build, config), image_size=config.image_size, parameters=config.parameters,
         licence="Apache-2.0", stride=max(config.strides), mean=mean, std=std, weights=(coco,), learning_rate=config.learning_rate,
         backbone_lr_ratio=config.backbone_lr_ratio, weight_decay=config.weight_decay, reference_batch=config.reference_batch,
-        capacity=config.queries,
+        capacity=config.queries, official=RECIPES[config.name],
     )
 
 

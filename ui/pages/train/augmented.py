@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from engine.augment import classification, detection, segmentation
+from engine import stages
+from engine.augment import classification, detection, official, segmentation
+from engine.augment.boxed import Boxed
 from engine.config import TrainConfig
 from engine.datasets.images import open_image, resize
 from engine.datasets.store import Dataset, Row
@@ -107,7 +110,9 @@ def _marked(seen: np.ndarray, labels: Labels | None, classes: tuple[str, ...]) -
 
 def _seen(row: Row, others: list[Row], config: TrainConfig, seed: int) -> tuple[np.ndarray, Labels | None, int]:
     """An image as training would make it, its labels, and how many of its objects come from one of the `others`."""
-    look = _look(row) if config.task == "instance" else None
+    look = _look(row) if config.task == "instance" or stages.published(config) else None
+    if look is not None and stages.published(config):
+        return *_published(look, config, seed, lambda seed: _other(others, seed)), 0
     if look is None:
         return *transformed(_opened(str(row.path), row.revision, config.resize == "crop"), row.labels, row.size, config, seed), 0
     mixed = outlined.mixed(look, config, seed, lambda seed: _other(others, seed))
@@ -151,8 +156,25 @@ def transformed(picture: np.ndarray, labels: Labels | None, size: tuple[int, int
     return _square(picture, side), None
 
 
+def _published(look: outlined.Look, config: TrainConfig, seed: int, pick: Callable[[int], outlined.Look | None]) -> tuple[np.ndarray, Labels]:
+    """What the published recipe makes of an image while most of it is active; `pick(seed)` gives another image to mix it with."""
+    def taken(look: outlined.Look) -> official.Taken:
+        single = look.labels if look.labels.crowd is None else look.labels[~look.labels.crowd]
+        scale = np.array([look.picture.shape[1] / look.size[0], look.picture.shape[0] / look.size[1]] * 2, np.float32)
+        return official.Taken(Boxed(look.picture, single.boxes * scale, single.classes), look.size[0] / look.picture.shape[1])
+
+    def another(number: int) -> official.Taken | None:
+        other = pick(number)
+        return None if other is None else taken(other)
+
+    made = official.prepared(taken(look), another, stages.chances(config, stages.most_active(config)), side=config.image_size, seed=seed)
+    return made.image, Instances(made.boxes, made.classes)
+
+
 def _with_boxes(picture: np.ndarray, labels: Instances, config: TrainConfig, seed: int) -> tuple[np.ndarray, Labels]:
     side = config.image_size
+    if stages.published(config):
+        return _published(outlined.Look(picture, labels, (picture.shape[1], picture.shape[0])), config, seed, lambda _: None)
     seen, boxes, kept = detection.apply(detection.pipeline(config.augment, strong=True), picture, labels.boxes, seed)
     stretch = np.array([side / seen.shape[1], side / seen.shape[0]] * 2, np.float32)
     return _square(seen, side), Instances(boxes * stretch, labels.classes[kept])

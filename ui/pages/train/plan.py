@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine import machine, messages, recipe
+from engine import machine, messages, recipe, stages
 from engine.config import TrainConfig
 from engine.models import ModelSpec, models
 from engine.recipe import DataFacts, Derived, Machine, Plan
@@ -38,7 +38,7 @@ class Proposal:
         """Steps of the whole run; 0 when minutes limit it, because the speed is not measured yet."""
         config = self.plan.config
         per_epoch = max(1, self.facts.train_images // config.batch)
-        return -(-per_epoch // config.accumulate) * config.epochs
+        return -(-per_epoch // config.accumulate) * stages.run_epochs(config)
 
 
 def asked(values: Mapping[str, Any], length: str, *, data: str, model: str, demo: bool = False) -> TrainConfig:
@@ -78,12 +78,14 @@ def picture(proposal: Proposal, language: str) -> Html:
     config, steps = proposal.plan.config, proposal.steps
     memory = recipe.memory_facts(config, models.get(config.model))
     if steps:
-        end = t("train.end_epochs", language, epochs=config.epochs, steps=html.number(steps))
-        drawing = plots.schedule_picture(config, steps, config.epochs, end, language)
-        derived = (*proposal.plan.derived, *recipe.schedule_facts(config, steps, config.epochs), *memory)
+        epochs = stages.run_epochs(config)
+        end = t("train.end_epochs", language, epochs=epochs, steps=html.number(steps))
+        drawing = plots.schedule_picture(config, steps, epochs, end, language)
+        derived = (*proposal.plan.derived, *recipe.schedule_facts(config, steps, epochs), *memory)
     else:
         end = t("train.end_minutes", language, minutes=forms.figure(config.minutes))
-        drawing = plots.schedule_picture(config, NOMINAL_STEPS, NOMINAL_EPOCHS, end, language)
+        nominal = stages.REFERENCE + stages.TAIL if stages.published(config) else NOMINAL_EPOCHS
+        drawing = plots.schedule_picture(config, NOMINAL_STEPS, nominal, end, language, known=False)
         derived = (*proposal.plan.derived, recipe.steps_per_epoch(config, proposal.facts), *memory)
     return join([cautions(proposal, language), drawing, _table(derived, language)])
 
