@@ -276,6 +276,7 @@ OPTIONS = {
     ("di_maskdino", "denoising_queries"): ({}, 0),
     ("di_maskdino", "label_noise"): ({"label_noise": 0.0}, 1.0),
     ("di_maskdino", "box_noise"): ({"box_noise": 0.0}, 1.0),
+    ("di_maskdino", "located_masks"): ({}, True),
 }
 
 
