@@ -24,7 +24,8 @@ def said(most, model="di_maskdino_atto", rare=(), **options):
 
 
 @pytest.mark.parametrize(("most", "options", "codes"), [
-    (25, {}, []), (30, {}, ["dense_denoising"]), (30, {"denoising_queries": 50}, []), (99, {"denoising_queries": 100}, []), (100, {"denoising_queries": 100}, []),
+    (25, {}, []), (30, {}, ["dense_denoising"]), (30, {"denoising_queries": 50}, []),
+    (99, {"denoising_queries": 100}, []), (100, {"denoising_queries": 100}, []),
     (120, {"queries": 300, "first_selected": 600}, ["dense_denoising", "dense_detections"]),
     (120, {}, ["dense_queries", "dense_denoising", "dense_detections"]), (30, {"denoising_queries": 20}, ["dense_denoising"]),
     (30, {"denoising_queries": 0}, []), (24, {"queries": 20}, ["dense_queries"]),
