@@ -6,13 +6,14 @@ import os
 import pickle
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from engine.models.network import LoadMap
 from engine.types import UserError
@@ -138,8 +139,11 @@ def download(spec: ModelSpec, source: str) -> Path:
     return fetch(sources[source].repository, sources[source].file)
 
 
-def fetch(repository: str, file: str) -> Path:
-    """A file of the hub, from the local cache or downloaded. Raises UserError like `download`."""
+def fetch(repository: str, file: str, progress: Callable[[int, int], None] | None = None) -> Path:
+    """A file of the hub, from the local cache or downloaded. Raises UserError like `download`.
+
+    `progress` is told how many bytes of how many have come; an exception that it raises ends the download, which goes on from there next time.
+    """
     import httpx2
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -151,11 +155,28 @@ def fetch(repository: str, file: str) -> Path:
     where = {"repository": repository, "file": file, "endpoint": endpoint}
     try:
         get_hf_file_metadata(hf_hub_url(repository, file, endpoint=endpoint), timeout=TIMEOUT, endpoint=endpoint)
-        return Path(hf_hub_download(repository, file, endpoint=endpoint, etag_timeout=TIMEOUT))
+        told = {} if progress is None else {"tqdm_class": _telling(progress)}
+        return Path(hf_hub_download(repository, file, endpoint=endpoint, etag_timeout=TIMEOUT, **told))
     except HfHubHTTPError as error:
         raise UserError("weights_unavailable", **where, reason=str(error).splitlines()[0]) from error
     except (httpx2.HTTPError, LocalEntryNotFoundError, OSError) as error:
         raise UserError("weights_offline", **where) from error
+
+
+def _telling(progress: Callable[[int, int], None]) -> type[tqdm]:
+    """A bar for the hub's downloader that prints nothing and tells `progress`."""
+
+    class Telling(tqdm):
+        def __init__(self, *args: Any, **settings: Any) -> None:
+            self.come, self.whole = int(settings.get("initial") or 0), int(settings.get("total") or 0)
+            super().__init__(*args, **{**settings, "disable": True})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self.come += int(n or 0)
+            progress(self.come, max(self.whole, self.come))
+            return None
+
+    return Telling
 
 
 def resolve(wanted: str, spec: ModelSpec) -> Path | None:

@@ -14,6 +14,8 @@ SIGNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("mask2former", ("sem_seg_head.pixel_decoder.", "sem_seg_head.predictor.")),
     ("hybridmednet", ("feature_extractor.backbone.", "fusion.", "classifier.")),
     ("deimv2", ("decoder.enc_score_head.", "decoder.dec_bbox_head.", "backbone.")),
+    ("sam2", ("image_encoder.trunk.", "sam_mask_decoder.", "sam_prompt_encoder.")),
+    ("sam2_hf", ("vision_encoder.backbone.", "mask_decoder.", "prompt_encoder.")),
     ("smp", ("encoder.", "decoder.", "segmentation_head.0.")),
     ("convnext_official", ("downsample_layers.0.0.weight", "stages.0.0.dwconv.weight")),
     ("convnext_detectron2", ("backbone.downsample_layers.0.0.weight", "backbone.stages.0.0.dwconv.weight")),
@@ -32,7 +34,7 @@ SIGNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("timm_efficientnet", ("conv_stem.weight", "blocks.0.0.")),
 )
 CONVNEXT = tuple(family for family, _ in SIGNS if family.startswith("convnext"))
-NOT_DETECTRON2 = ("lightbox", "deimv2", "hybridmednet", "vim", "smp")  # no Detectron2 model has these names
+NOT_DETECTRON2 = ("lightbox", "deimv2", "hybridmednet", "vim", "smp", "sam2", "sam2_hf")  # no Detectron2 model has these names
 OTHER_PROGRAMS = (*NOT_DETECTRON2, "convnext_timm", "convnext_timm_features", "convnext_hf", "timm_resnet", "timm_vit", "timm_swin",
                   "timm_efficientnet")  # what Detectron2 makes of their files is no fault
 
