@@ -23,10 +23,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help=messages.text("cli.help.model"))
     parser.add_argument("--run", metavar="DIR", dest="run_folder", help=messages.text("cli.help.run"))
     parser.add_argument("--resume", metavar="DIR", help=messages.text("cli.help.resume"))
+    add_settings(parser)
+    parser.add_argument("--quiet", action="store_true", help=messages.text("cli.help.quiet"))
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """The fields of a TrainConfig that have arguments of their own, and --set for all others."""
     for name in PLAIN:
         parser.add_argument(f"--{name.replace('_', '-')}", help=messages.text(f"option.{name}.help").replace("%", "%%"))
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=messages.text("cli.help.set"))
-    parser.add_argument("--quiet", action="store_true", help=messages.text("cli.help.quiet"))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -49,12 +54,15 @@ def run(arguments: argparse.Namespace) -> int:
 def _new(arguments: argparse.Namespace) -> tuple[Path, TrainConfig]:
     if not arguments.data or not arguments.run_folder:
         raise UserError("train_arguments")
+    return Path(arguments.run_folder), asked(arguments, arguments.model or TrainConfig.model)
+
+
+def asked(arguments: argparse.Namespace, model: str) -> TrainConfig:
+    """The config that the arguments mean. Raises UserError for data that is not there and values that cannot be."""
     values: dict[str, Any] = {name: getattr(arguments, name) for name in PLAIN if getattr(arguments, name) is not None}
-    values |= pairs(arguments.set)
     if not Path(arguments.data).exists():
         raise UserError("path_missing", path=arguments.data)
-    given = {"data": str(Path(arguments.data).resolve()), "model": arguments.model or TrainConfig.model, **values}
-    return Path(arguments.run_folder), config_of(given)
+    return config_of({"data": str(Path(arguments.data).resolve()), "model": model, **values, **pairs(arguments.set)})
 
 
 def _resumed(arguments: argparse.Namespace) -> Run:
