@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from engine.datasets.splits import together
 from engine.datasets.store import Dataset
 from engine.datasets.store_file import is_dataset
 from engine.types import Reading, Sample, UserError
+
+WAY, MEASURED = "way.json", ("precision", "layout", "threads")
 
 
 def dealt(dataset: Dataset, ids: Sequence[int], folds: int, seed: int = 0) -> list[list[int]]:
@@ -30,10 +33,11 @@ def dealt(dataset: Dataset, ids: Sequence[int], folds: int, seed: int = 0) -> li
 
 
 def trained(dataset: Dataset, ids: Sequence[int], held: Collection[int], config: TrainConfig, folder: Path, *,
-            stop: Callable[[], bool] = lambda: False) -> Path | None:
+            stop: Callable[[], bool] = lambda: False, share: Callable[[float], None] = lambda part: None) -> Path | None:
     """The run in `folder` of a model that was trained on `ids` without those that are `held` out; None when it was stopped.
 
-    It goes on where it stood before. The images are linked, not copied.
+    It goes on where it stood before. The images are linked, not copied. `share` is told how much of the training is done, 0..1, after every few
+    steps. Of a run that is done only what predicts is kept.
     """
     from engine.train import train
 
@@ -43,13 +47,32 @@ def trained(dataset: Dataset, ids: Sequence[int], held: Collection[int], config:
     if (run / "done").is_file():
         return run
     run.mkdir(parents=True, exist_ok=True)
-    last = ""
+    last, steps = "", 0
     for event in train(config.replace(data=str(data)), run, stop=stop):
         last = event.kind
+        if last == "recorded":
+            _write_way(run, event.values["config"])
+        if last == "plan":
+            steps = event.values["total_steps"]
+        if last in ("step", "validated") and steps:
+            share(min(1.0, event.step / steps))
     if last != "done":
         return None
     (run / "done").touch()
+    (run / "last.pt").unlink(missing_ok=True)
     return run
+
+
+def _write_way(run: Path, config: TrainConfig) -> None:
+    (run / WAY).write_text(json.dumps({name: getattr(config, name) for name in MEASURED}), encoding="utf-8")
+
+
+def as_measured(config: TrainConfig, run: Path) -> TrainConfig:
+    """The config with the arithmetic that this run has found to be the fastest: the next one need not measure again."""
+    try:
+        return config.replace(**json.loads((run / WAY).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return config
 
 
 def _samples(dataset: Dataset, ids: Sequence[int], held: set[int]) -> list[Sample]:

@@ -27,10 +27,11 @@ import numpy as np
 from engine.datasets import labeling_lists
 from engine.datasets import labeling_tables as tables
 from engine.datasets.labeling_lists import KINDS, Suspect, overlaps
-from engine.datasets.outlines import mask_of
-from engine.datasets.store import Dataset, Row
+from engine.datasets.store import Dataset
+from engine.held_out import held_out, name_of
+from engine.label_errors_areas import in_pixels_or_tags
 from engine.suggesting import check, places, predicted
-from engine.types import IGNORE, Instances, Labels, SemanticMask, Tags, UserError
+from engine.types import Instances, UserError
 
 if TYPE_CHECKING:
     from engine.config import TrainConfig
@@ -44,18 +45,22 @@ UNSEEN, MISSED = 0.75, 0.9  # what counts a label that nothing supports, and an 
 EVIDENT = 0.3
 UNKNOWN = 0.5  # the usual score of a class that was never found
 AT_ONCE = 4
+LEARNING = 0.9  # how much of the work of a fold its training is
 Progress = Callable[[int, int], None]
 
 
-def suspects(dataset: Dataset, predictor: Predictor, ids: Sequence[int] | None = None, *, source: str = "", minimum: float = 0.3,
-             progress: Progress | None = None, cancelled: Callable[[], bool] = lambda: False, keep: bool = True) -> list[Suspect]:
-    """Suspicious labels of these images (of all that are labeled and not checked, when None), the most suspicious first, from `minimum` on.
+def suspects(dataset: Dataset, predictor: Predictor, ids: Sequence[int] | None = None, *, model: Path | None = None, source: str = "",
+             minimum: float = 0.3, progress: Progress | None = None, cancelled: Callable[[], bool] = lambda: False,
+             keep: bool = True) -> list[Suspect]:
+    """Suspicious labels of these images, the most suspicious first, from `minimum` on.
 
-    The model should not have learnt these labels: take images that it was validated on, or `suspects_kfold`. With `keep` they are kept as
-    the list of the set. Checked images are left out, and so are classes that the model does not know. Raises UserError for a model of another task.
+    Without `ids`: all that are labeled and not checked. A model that has learnt labels repeats their errors, so when `model`, the file or the run
+    that the predictor was loaded from, was trained on this set, only images that were held out of its training (see engine.held_out). With `keep`
+    they are kept as the list of the set. Checked images are left out, and so are classes that the model does not know. Raises UserError for a
+    model of another task, and when nothing is known to have been held out.
     """
     check(dataset, predictor)
-    wanted = labeled_ids(dataset, ids)
+    wanted = labeled_ids(dataset, ids) if ids is not None or model is None else _not_learnt(dataset, model)
     found: list[Suspect] = []
     scenes: list[_Scene] = []
     place, classes = places(predictor.classes, dataset.classes), len(dataset.classes)
@@ -66,7 +71,7 @@ def suspects(dataset: Dataset, predictor: Predictor, ids: Sequence[int] | None =
             if isinstance(labels, Instances) and isinstance(row.labels, Instances):
                 scenes.append(_Scene.of(row.id, row.labels, labels, place))
             elif not isinstance(labels, UserError):
-                found += _in_pixels_or_tags(row, labels, place, exclusive=predictor.exclusive)
+                found += in_pixels_or_tags(row, labels, place, exclusive=predictor.exclusive)
         if progress is not None:
             progress(min(start + AT_ONCE, len(wanted)), len(wanted))
     usual = Usual.of(scenes, classes)
@@ -75,26 +80,55 @@ def suspects(dataset: Dataset, predictor: Predictor, ids: Sequence[int] | None =
     return ordered(dataset, found, source or predictor.name, minimum, keep=keep)
 
 
+def _not_learnt(dataset: Dataset, model: Path) -> list[int]:
+    wanted, held = labeled_ids(dataset), held_out(dataset, model)
+    if held is None:
+        return wanted
+    if not (found := sorted(held & set(wanted))):
+        raise UserError("held_out_nothing", model=name_of(model), name=dataset.name)
+    return found
+
+
 def suspects_kfold(dataset: Dataset, config: TrainConfig, scratch: Path, *, folds: int = 3, minimum: float = 0.3, keep: bool = True,
-                   progress: Progress | None = None, stop: Callable[[], bool] = lambda: False) -> list[Suspect]:
+                   progress: Progress | None = None, share: Callable[[float], None] = lambda part: None,
+                   stop: Callable[[], bool] = lambda: False) -> list[Suspect]:
     """Suspicious labels, each seen by a model that has not learnt it: the labeled images are dealt to `folds`, a model is trained on all but one.
 
     `config` says how (its `data` is not read); `scratch` keeps the folds' runs, so that a run that was stopped goes on. Images of one group or
-    look stay together. The fold that is left out chooses the best epoch, no more. `progress` counts folds. [] when it was stopped.
+    look stay together. Checked images are learnt from by all. The fold that is left out chooses the best epoch, no more. `progress` counts folds,
+    `share` is told of all the work how much is done, 0..1, also within a fold. [] when it was stopped.
     """
     from engine import folds as kfold
     from engine.predict import load
 
-    ids = labeled_ids(dataset)
+    ids, checked = labeled_ids(dataset), _labeled(dataset, "m.mark = 'checked'")
     found: list[Suspect] = []
     for number, held in enumerate(kfold.dealt(dataset, ids, folds, config.seed)):
-        run = kfold.trained(dataset, ids, held, config, scratch / f"fold_{number}", stop=stop)
-        if run is None:
+        told = _Part(share, number, folds)
+        run = None if stop() else kfold.trained(dataset, sorted([*ids, *checked]), held, config, scratch / f"fold_{number}", stop=stop,
+                                                share=told.learnt)
+        found += suspects(dataset, load(run, device=config.device), held, minimum=0.0, keep=False, progress=told.seen, cancelled=stop) if run else []
+        if run is None or stop():
             return []
-        found += suspects(dataset, load(run, device=config.device), held, minimum=0.0, keep=False)
+        config = kfold.as_measured(config, run)
         if progress is not None:
             progress(number + 1, folds)
     return ordered(dataset, found, f"{config.model}, {folds} folds", minimum, keep=keep)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Tells how much of all the work is done while one fold is worked on."""
+
+    share: Callable[[float], None]
+    number: int
+    folds: int
+
+    def learnt(self, done: float) -> None:
+        self.share((self.number + LEARNING * done) / self.folds)
+
+    def seen(self, done: int, total: int) -> None:
+        self.share((self.number + LEARNING + (1 - LEARNING) * done / total) / self.folds)
 
 
 def ordered(dataset: Dataset, found: Iterable[Suspect], source: str, minimum: float, *, keep: bool) -> list[Suspect]:
@@ -107,24 +141,15 @@ def ordered(dataset: Dataset, found: Iterable[Suspect], source: str, minimum: fl
 
 def labeled_ids(dataset: Dataset, ids: Sequence[int] | None = None) -> list[int]:
     """Those of these images (of all, when None) that have labels and are neither checked nor skipped, ascending."""
-    with dataset.connection() as connection:
-        marks = tables.marks_of(tables.present(connection))
-        every = connection.execute(f"""SELECT i.id FROM images i LEFT JOIN {marks} m ON m.image_id = i.id WHERE i.trashed IS NULL
-            AND i.state IN ('labeled', 'background') AND m.mark IS NOT 'checked' AND m.mark IS NOT 'skipped' ORDER BY i.id""")
-        found = [image_id for image_id, in every]
-    wanted = None if ids is None else set(ids)
+    found, wanted = _labeled(dataset, "m.mark IS NOT 'checked' AND m.mark IS NOT 'skipped'"), None if ids is None else set(ids)
     return [each for each in found if wanted is None or each in wanted]
 
 
-def _in_pixels_or_tags(row: Row, labels: Labels, place: Sequence[int], *, exclusive: bool) -> list[Suspect]:
-    truth = row.labels
-    if isinstance(labels, Tags) and isinstance(truth, Tags):
-        return _tags(row.id, truth.values, labels.values, place, exclusive)
-    if isinstance(labels, SemanticMask) and isinstance(truth, Instances):
-        truth = _painted(truth, row.size, max(place) + 1)
-    if isinstance(labels, SemanticMask) and isinstance(truth, SemanticMask):
-        return _areas(row.id, truth, labels, place)
-    return []
+def _labeled(dataset: Dataset, marked: str) -> list[int]:
+    with dataset.connection() as connection:
+        marks = tables.marks_of(tables.present(connection))
+        return [image_id for image_id, in connection.execute(f"""SELECT i.id FROM images i LEFT JOIN {marks} m ON m.image_id = i.id
+            WHERE i.trashed IS NULL AND i.state IN ('labeled', 'background') AND {marked} ORDER BY i.id""")]
 
 
 # ---- objects
@@ -240,46 +265,3 @@ def _missed(scene: _Scene, sure: np.ndarray) -> list[tuple[int, Suspect]]:
 def _box(values: np.ndarray) -> tuple[float, float, float, float]:
     x1, y1, x2, y2 = (float(value) for value in values)
     return x1, y1, x2, y2
-
-
-# ---- tags and areas
-
-def _tags(image_id: int, truth: np.ndarray, chances: np.ndarray, place: Sequence[int], exclusive: bool) -> list[Suspect]:
-    by_class = {number: float(value) for number, value in zip(place, chances.tolist(), strict=True) if number >= 0 and not np.isnan(value)}
-    if exclusive and by_class:
-        likeliest = max(by_class, key=lambda number: by_class[number])
-        given = [number for number in np.flatnonzero(np.nan_to_num(truth) > 0.5).tolist() if number in by_class]
-        return [Suspect(image_id, "tag", round(1 - by_class[number], 4), None, number, likeliest if likeliest != number else None)
-                for number in given]
-    return [Suspect(image_id, "tag", round(abs(float(truth[number]) - chance), 4), None, number)
-            for number, chance in by_class.items() if not np.isnan(truth[number])]
-
-
-def _painted(truth: Instances, size: tuple[int, int], classes: int) -> SemanticMask | None:
-    """Outlines as one area a class; None where there is an object without one: nobody can tell what it covers."""
-    shapes = truth.shapes or ()
-    if len(shapes) < len(truth) or any(shape is None for shape in shapes):
-        return None
-    layers = np.zeros((max(classes, 1 + int(truth.classes.max(initial=0))), size[1], size[0]), bool)
-    for number, shape in zip(truth.classes.tolist(), shapes, strict=True):
-        layers[number] |= mask_of(shape, size)
-    return SemanticMask(layers=layers)
-
-
-def _areas(image_id: int, truth: SemanticMask, found: SemanticMask, place: Sequence[int]) -> list[Suspect]:
-    judged = np.asarray(truth.classes) != IGNORE if truth.layers is None else np.ones(truth.layers.shape[1:], bool)
-    made = []
-    for own, number in enumerate(place):
-        if number < 0:
-            continue
-        label = truth.layers[number] if truth.layers is not None else np.asarray(truth.classes) == number
-        seen = found.layers[own] if found.layers is not None else np.asarray(found.classes) == own
-        chance = found.probabilities[own].astype(np.float32) if found.probabilities is not None else seen.astype(np.float32)
-        differs, either = (label != seen) & judged, (label | seen) & judged
-        if not either.any():
-            continue
-        score = float(np.abs(label[differs] - chance[differs]).sum() / either.sum())
-        rows, columns = np.flatnonzero(differs.any(1)), np.flatnonzero(differs.any(0))
-        box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)) if len(rows) else None
-        made.append(Suspect(image_id, "area", round(min(1.0, score), 4), box, number))
-    return made

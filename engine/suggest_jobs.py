@@ -1,4 +1,5 @@
-"""Looking through a data set with a model, in a process of its own: suggestions, the order of work, or suspicious labels. One at a time for a set.
+"""Looking through a data set with a model, in a process of its own: suggestions, the order of work, or suspicious labels, which models that are
+trained for it alone find as well ("kfold"). One at a time for a set.
 
 `suggesting.json` in the folder of the set is all that anybody reads of it, so a restart of the app changes nothing.
 """
@@ -11,9 +12,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +30,24 @@ from engine.workspace import Workspace
 
 log = logging.getLogger("lightbox.suggest")
 FILE, STOP, LOG, LOCK = "suggesting.json", "suggesting.stop", "suggesting.log", ".suggesting.lock"
-WORKS = ("suggest", "rank", "suspects")
+WORKS = ("suggest", "rank", "suspects", "kfold")
 ACTIVE = ("starting", "running", "stopping")
 START_PATIENCE_S, LOCK_S = 180.0, 30.0
 EVERY_S = 0.3
+PATIENCE_S = 5.0  # a training that is amid something long when it is cancelled ends by then: it goes on from its last checkpoint
+SHARES = 1000  # what the whole of a cross-check counts as
 NOTHING: dict[str, Any] = {"phase": "stopped", "done": 0, "total": 0, "failed": 0, "error": None, "source": "", "work": "suggest", "images": 0,
                            "shapes": 0, "missing": {}, "owner": None, "started": 0.0, "request": {}}
 
 
 def start(workspace: Workspace, dataset_id: str, model: str | Path, images: Sequence[int] | str = "unlabeled", *, count: int = 20, around: int = 0,
-          threshold: float = 0.25, work: str = "suggest") -> dict[str, Any]:
+          threshold: float = 0.25, work: str = "suggest", folds: int = 3, minutes: float = 15.0, image_size: int = 0) -> dict[str, Any]:
     """Begins to look through `images` (ids, "next" = the `count` unlabeled ones from the image `around` on, or "unlabeled"); returns the state.
 
     `model` is the id of a run or the name of a file among the weights; a Path is taken as it is. `work`: "suggest" labels, "rank" the unlabeled
-    images (`count` of them by diversity), or find "suspects" among the labels. Raises UserError for an unknown model or set, one that may only be
-    read, wrong values, and while another job is at work on the set.
+    images (`count` of them by diversity), find "suspects" among the labels, or find them with models trained for it, "kfold": then `model` is the
+    name of what is trained, "" = the smallest that fits, for `folds` folds, in `minutes` together. Raises UserError for an unknown model or set,
+    one that may only be read, wrong values, too few labels for the folds, and while another job is at work on the set.
     """
     dataset = workspace.dataset(dataset_id)
     if dataset.readonly:
@@ -50,13 +56,14 @@ def start(workspace: Workspace, dataset_id: str, model: str | Path, images: Sequ
         raise UserError("browse_unknown", value=str(work)[:80], known=", ".join(WORKS))
     if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
         raise UserError("option_bounds", name="threshold", value=threshold, low=0, high=1)
-    from engine.suggesting import wanted_ids
+    if work == "kfold":
+        from engine.cross_checking import asked
 
-    if images != "unlabeled":
-        wanted_ids(dataset, images, count=count, around=around)
-    path, source = model_of(workspace, model)
-    request = {"model": str(path), "images": images if isinstance(images, str) else list(images), "count": count, "around": around,
-               "threshold": threshold, "work": work}
+        wanted = asked(dataset, model=str(model), folds=folds, minutes=minutes, image_size=image_size)
+        source, request = wanted.model, {**asdict(wanted), "work": work}
+    else:
+        source, request = _looking(workspace, dataset, model, images, count, around)
+        request |= {"threshold": threshold, "work": work}
     with exclusive(dataset.folder / LOCK, LOCK_S) as mine:
         if not mine or (state(dataset) or NOTHING)["phase"] in ACTIVE:
             raise UserError("suggest_running", name=dataset.name)
@@ -65,6 +72,17 @@ def start(workspace: Workspace, dataset_id: str, model: str | Path, images: Sequ
         write_json(dataset.folder / FILE, {**NOTHING, **begun})
         _launch(dataset.folder)
     return state(dataset) or NOTHING
+
+
+def _looking(workspace: Workspace, dataset: Dataset, model: str | Path, images: Sequence[int] | str, count: int,
+             around: int) -> tuple[str, dict[str, Any]]:
+    """What a model that is there already is asked for, and its name."""
+    from engine.suggesting import wanted_ids
+
+    if images != "unlabeled":
+        wanted_ids(dataset, images, count=count, around=around)
+    path, source = model_of(workspace, model)
+    return source, {"model": str(path), "images": images if isinstance(images, str) else list(images), "count": count, "around": around}
 
 
 def _launch(folder: Path) -> None:
@@ -93,6 +111,7 @@ def model_of(workspace: Workspace, model: str | Path) -> tuple[Path, str]:
 def state(dataset: Dataset) -> dict[str, Any] | None:
     """{"phase", "done", "total", "failed", "error", "source", "work", "images", "shapes", "missing"} of the last job; None when there was none.
 
+    `done` and `total` count images, of a cross-check thousandths.
     phase: starting, running, stopping, done, stopped or failed; one whose process has died is "stopped". `error` is {"key", "values"} of a
     UserError; `images` and `shapes` count what was suggested, `missing` the classes that the set lacks.
     """
@@ -116,7 +135,7 @@ def state(dataset: Dataset) -> dict[str, Any] | None:
 
 
 def cancel(dataset: Dataset) -> None:
-    """Asks the job to stop after the few images that it is looking at; what it has suggested so far stays."""
+    """Asks the job to stop after the few images that it is looking at; what it has suggested or trained so far stays."""
     if (state(dataset) or NOTHING)["phase"] in ACTIVE:
         (dataset.folder / STOP).touch()
 
@@ -150,7 +169,7 @@ class _Job:
 
         request = self.now["request"]
         self.tell(phase="running", owner=owners.marked("suggest"))
-        predictor = load(Path(request["model"]))
+        predictor = None if request["work"] == "kfold" else load(Path(request["model"]))
         WORK[request["work"]](self, predictor, request)
         self.tell(phase="stopped" if self.stopped() else "done")
 
@@ -186,11 +205,31 @@ def _suspects(job: _Job, predictor: Any, request: dict[str, Any]) -> None:
     from engine import label_errors
 
     ids = None if isinstance(request["images"], str) else request["images"]
-    found = label_errors.suspects(job.dataset, predictor, ids, source=job.now["source"], progress=job.progress, cancelled=job.stopped)
+    found = label_errors.suspects(job.dataset, predictor, ids, model=Path(request["model"]), source=job.now["source"], progress=job.progress,
+                                  cancelled=job.stopped)
     job.now |= {"images": len({each.image_id for each in found}), "shapes": len(found)}
 
 
-WORK: dict[str, Callable[[_Job, Any, dict[str, Any]], None]] = {"suggest": _suggest, "rank": _rank, "suspects": _suspects}
+def _cross_check(job: _Job, predictor: None, request: dict[str, Any]) -> None:
+    from engine import cross_checking
+
+    wanted = cross_checking.CrossCheck(**{name: request[name] for name in ("model", "folds", "minutes", "image_size")})
+    job.tell(total=SHARES)
+    found = cross_checking.work(job.dataset, wanted, share=lambda part: job.progress(max(job.now["done"], int(SHARES * part)), SHARES),
+                                stop=job.stopped)
+    job.now |= {"images": len({each.image_id for each in found}), "shapes": len(found)}
+
+
+WORK: dict[str, Callable[[_Job, Any, dict[str, Any]], None]] = {"suggest": _suggest, "rank": _rank, "suspects": _suspects, "kfold": _cross_check}
+
+
+def _end_soon(job: _Job) -> None:
+    """Ends this process when a training does not answer to a cancel in time."""
+    while not job.stopped():
+        time.sleep(EVERY_S)
+    time.sleep(PATIENCE_S)
+    job.tell(phase="stopped")
+    os._exit(0)
 
 
 def main(arguments: list[str]) -> int:
@@ -203,6 +242,8 @@ def main(arguments: list[str]) -> int:
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda number, frame: setattr(job, "asked", True))
     step_back()
+    if job.now["work"] == "kfold":
+        threading.Thread(target=_end_soon, args=(job,), daemon=True).start()
     return run(job)
 
 

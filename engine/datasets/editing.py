@@ -9,15 +9,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from engine.datasets import labeling_tables, thumbnails
 from engine.datasets import store_journal as journal
 from engine.datasets import store_rows as rows
-from engine.datasets import thumbnails
 from engine.datasets.objects import clean_name
 from engine.datasets.store import Dataset, check_classes
 from engine.datasets.store_classes import Classes
 from engine.types import SPLITS, Labels, UserError
 
 BACKGROUND = "background"
+BESIDE = ("shapes", "content", "history", "image_problems", "fingerprints")  # what is known of an image, by its id
 
 
 @dataclass(frozen=True)
@@ -223,9 +224,9 @@ def empty_trash(dataset: Dataset) -> int:
             return 0
         change.undoable = False
         journal.close(connection, "id IN (SELECT edit_id FROM undo_images WHERE image_id IN (SELECT id FROM temp.touched))")
-        for table, column in (("images", "id"), ("shapes", "image_id"), ("content", "image_id"), ("history", "image_id"),
-                              ("image_problems", "image_id"), ("fingerprints", "image_id")):
-            connection.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT id FROM temp.touched)")
+        connection.execute("DELETE FROM images WHERE id IN (SELECT id FROM temp.touched)")
+        for table in (*BESIDE, *sorted(labeling_tables.present(connection))):
+            connection.execute(f"DELETE FROM {table} WHERE image_id IN (SELECT id FROM temp.touched)")
         connection.execute("UPDATE edits SET undone = ?, images = ?, details = ? WHERE id = ?",
                            (journal.CLOSED, len(found), json.dumps({"count": len(found)}), change.edit_id))
         kept = needed(dataset, {file for _, file in found})

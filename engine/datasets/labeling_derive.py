@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -19,6 +20,20 @@ KINDS = ("boxes_from_masks", "masks_from_polygons", "polygons_from_masks")
 BACKGROUND = "background"
 SMALLEST = 4  # pixels of an area that counts as an object
 BATCH = 200
+PATIENCE_S = 5.0
+
+
+@dataclass(frozen=True)
+class Derivable:
+    """How many images each of KINDS would change, among the first `looked` of the `images` whose labels could be turned at all."""
+
+    counts: dict[str, int]
+    looked: int
+    images: int
+
+    @property
+    def complete(self) -> bool:
+        return self.looked == self.images
 
 
 def derive(dataset: Dataset, ids: Iterable[int], what: str) -> int:
@@ -45,6 +60,46 @@ def derive(dataset: Dataset, ids: Iterable[int], what: str) -> int:
     return len(changed)
 
 
+def candidates(dataset: Dataset) -> list[int]:
+    """The images that are painted, or have an object with an outline, ascending: nothing can be derived from others."""
+    with dataset.connection() as connection:
+        return [image_id for image_id, in connection.execute("""SELECT i.id FROM images i WHERE i.trashed IS NULL AND (i.kind IN ('mask', 'layers')
+            OR (i.kind = 'objects' AND EXISTS (SELECT 1 FROM shapes s WHERE s.image_id = i.id AND s.outline IS NOT NULL))) ORDER BY i.id""")]
+
+
+def derivable(dataset: Dataset, ids: Iterable[int] | None = None, *, patience: float = PATIENCE_S) -> Derivable:
+    """What `derive` would change of these images (of all, when None). It stops counting after `patience` seconds: then the counts are the least."""
+    possible, classes, deadline = candidates(dataset), dataset.classes, time.monotonic() + patience
+    wanted = possible if ids is None else sorted(set(ids) & set(possible))
+    counts, looked = dict.fromkeys(KINDS, 0), 0
+    for start in range(0, len(wanted), BATCH):
+        with dataset.connection() as connection:
+            for row in dataset.rows_in(connection, wanted[start:start + BATCH]):
+                for what in KINDS:
+                    counts[what] += changes(row.labels, what, row.size, classes)
+                looked += 1
+                if time.monotonic() > deadline:
+                    return Derivable(counts, looked, len(wanted))
+    return Derivable(counts, len(wanted), len(wanted))
+
+
+def changes(labels: Labels | None, what: str, size: tuple[int, int], classes: tuple[str, ...]) -> bool:
+    """Whether `derived_labels` would change anything; it looks no further than to the first object that does."""
+    if isinstance(labels, SemanticMask):
+        named = (number for number, name in enumerate(classes) if name.strip().casefold() != BACKGROUND)
+        return what != "masks_from_polygons" and any(areas_of(_layer(labels, number)) for number in named)
+    if not isinstance(labels, Instances) or labels.shapes is None:
+        return False
+    pairs = zip(labels.shapes, labels.boxes, strict=True)
+    if what == "boxes_from_masks":
+        return any(shape is not None and _is_off(shape, box) for shape, box in pairs)
+    return any(shape is not None and _other(shape, what, size, box.tolist()) is not shape for shape, box in pairs)
+
+
+def _is_off(shape: Polygons | RLE, box: np.ndarray) -> bool:
+    return bool(np.abs(np.asarray(box_of(shape), np.float32) - box).max() > 0.01)
+
+
 def derived_labels(labels: Labels | None, what: str, size: tuple[int, int], classes: tuple[str, ...]) -> tuple[Labels | None, list[int]]:
     """The labels with what was filled in, and the places of the objects that changed."""
     if isinstance(labels, SemanticMask) and what != "masks_from_polygons":
@@ -58,9 +113,8 @@ def derived_labels(labels: Labels | None, what: str, size: tuple[int, int], clas
         if shape is None:
             continue
         new = _other(shape, what, size, labels.boxes[place].tolist())
-        box = np.asarray(box_of(shape), np.float32)
-        if what == "boxes_from_masks" and np.abs(box - boxes[place]).max() > 0.01:
-            boxes[place] = box
+        if what == "boxes_from_masks" and _is_off(shape, boxes[place]):
+            boxes[place] = box_of(shape)
             places.append(place)
         elif new is not shape:
             shapes_made[place] = new

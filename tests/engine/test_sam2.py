@@ -22,11 +22,12 @@ def network():
     from transformers.models.sam2.modeling_sam2 import Sam2Model
 
     torch.manual_seed(0)
-    trunk = {"model_type": "sam2_hiera_det_model", "image_size": [64, 64], "hidden_size": 8, "num_attention_heads": 1, "blocks_per_stage": [1, 1, 2, 1],
-             "embed_dim_per_stage": [8, 16, 32, 64], "num_attention_heads_per_stage": [1, 2, 4, 8], "window_positional_embedding_background_size": [4, 4],
-             "window_size_per_stage": [4, 2, 4, 2], "global_attention_blocks": [3]}
-    made = Sam2Model(Sam2Config(vision_config={"backbone_channel_list": [64, 32, 16, 8], "backbone_config": trunk,
-                                               "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]]}, prompt_encoder_config={"image_size": 64}))
+    trunk = {
+        "model_type": "sam2_hiera_det_model", "image_size": [64, 64], "hidden_size": 8, "num_attention_heads": 1, "blocks_per_stage": [1, 1, 2, 1],
+        "embed_dim_per_stage": [8, 16, 32, 64], "num_attention_heads_per_stage": [1, 2, 4, 8], "window_positional_embedding_background_size": [4, 4],
+        "window_size_per_stage": [4, 2, 4, 2], "global_attention_blocks": [3]}
+    vision = {"backbone_channel_list": [64, 32, 16, 8], "backbone_config": trunk, "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]]}
+    made = Sam2Model(Sam2Config(vision_config=vision, prompt_encoder_config={"image_size": 64}))
     for value in made.parameters():
         torch.nn.init.normal_(value, std=0.3)
     made.prompt_encoder.shared_embedding.positional_embedding.copy_(made.shared_image_embedding.positional_embedding)  # one in what is published
@@ -59,7 +60,7 @@ def test_outlines_are_those_of_the_librarys_own_processor(network, file, image, 
                       input_labels=[[[1] * len(inside) + [0] * len(outside)]], return_tensors="pt")
     alone = len(inside) + len(outside) == 1
     with torch.inference_mode():
-        told = network(pixel_values=asked["pixel_values"], input_points=asked["input_points"], input_labels=asked["input_labels"], multimask_output=alone)
+        told = network(**{name: asked[name] for name in ("pixel_values", "input_points", "input_labels")}, multimask_output=alone)
     masks = processor.post_process_masks(told.pred_masks, asked["original_sizes"])[0][0]
     expected = masks[int(told.iou_scores[0, 0].argmax())].numpy()
     ours = Sam2(file, "cpu")
@@ -82,26 +83,30 @@ def official_names(blocks: int, stages: tuple[int, ...]) -> list[str]:
     def both(*names: str) -> list[str]:
         return [f"{name}.{kind}" for name in names for kind in ("weight", "bias")]
 
+    parts = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.layers.0", "mlp.layers.1")
     trunk = ["pos_embed", "pos_embed_window", *both("patch_embed.proj"), *both(*(f"blocks.{number}.proj" for number in stages)),
-             *both(*(f"blocks.{number}.{part}" for number in range(blocks) for part in ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.layers.0", "mlp.layers.1")))]
+             *both(*(f"blocks.{number}.{part}" for number in range(blocks) for part in parts))]
     attention = [f"{part}_proj" for part in ("q", "k", "v", "out")]
+    ways = ("self_attn", "cross_attn_token_to_image", "cross_attn_image_to_token")
     layers = [f"transformer.layers.{number}." for number in range(2)]
-    decoder = [*both(*(f"{layer}{which}.{part}" for layer in layers for which in ("self_attn", "cross_attn_token_to_image", "cross_attn_image_to_token")
-                       for part in attention)), *both(*(f"{layer}norm{number}" for layer in layers for number in range(1, 5))),
+    heads = (*(f"output_hypernetworks_mlps.{each}" for each in range(4)), "iou_prediction_head", "pred_obj_score_head")
+    decoder = [*both(*(f"{layer}{way}.{part}" for layer in layers for way in ways for part in attention)),
+               *both(*(f"{layer}norm{number}" for layer in layers for number in range(1, 5))),
                *both(*(f"{layer}mlp.layers.{number}" for layer in layers for number in range(2))),
                *both(*(f"transformer.final_attn_token_to_image.{part}" for part in attention), "transformer.norm_final_attn"),
-               "iou_token.weight", "mask_tokens.weight", "obj_score_token.weight", *both(*(f"output_upscaling.{number}" for number in (0, 1, 3)), "conv_s0", "conv_s1"),
-               *both(*(f"{head}.layers.{number}" for head in (*(f"output_hypernetworks_mlps.{each}" for each in range(4)), "iou_prediction_head", "pred_obj_score_head")
-                       for number in range(3)))]
-    prompts = ["pe_layer.positional_encoding_gaussian_matrix", *(f"point_embeddings.{number}.weight" for number in range(4)), "not_a_point_embed.weight",
-               "no_mask_embed.weight", *both(*(f"mask_downscaling.{number}" for number in (0, 1, 3, 4, 6)))]
+               "iou_token.weight", "mask_tokens.weight", "obj_score_token.weight",
+               *both(*(f"output_upscaling.{number}" for number in (0, 1, 3)), "conv_s0", "conv_s1"),
+               *both(*(f"{head}.layers.{number}" for head in heads for number in range(3)))]
+    prompts = ["pe_layer.positional_encoding_gaussian_matrix", *(f"point_embeddings.{number}.weight" for number in range(4)),
+               "not_a_point_embed.weight", "no_mask_embed.weight", *both(*(f"mask_downscaling.{number}" for number in (0, 1, 3, 4, 6)))]
     return ["no_mem_embed", *(f"image_encoder.trunk.{name}" for name in trunk), *both(*(f"image_encoder.neck.convs.{number}.conv" for number in range(4))),
             *(f"sam_mask_decoder.{name}" for name in decoder), *(f"sam_prompt_encoder.{name}" for name in prompts)]
 
 
 def test_the_names_of_the_official_repository_lead_to_every_tensor_once(network):
     names = official_names(5, (1, 2, 4))
-    found = renamed({**{name: torch.zeros(1, 1) for name in names}, "memory_encoder.fuser.layers.0.gamma": torch.zeros(1), "maskmem_tpos_enc": torch.zeros(1)})
+    videos = {"memory_encoder.fuser.layers.0.gamma": torch.zeros(1), "maskmem_tpos_enc": torch.zeros(1)}
+    found = renamed({**{name: torch.zeros(1, 1) for name in names}, **videos})
     assert found.keys() == network.state_dict().keys()
     assert len(names) == len(found) + 2  # four points in one table, one matrix under two names
 

@@ -1,6 +1,8 @@
 // What models do for a person: suggestions, the most useful images first, and labels that may be wrong.
+import {crossCheck} from './dialogs.js';
 import {docFromWire} from './documents.js';
 import {make} from './dom.js';
+import {pick} from './shapes.js';
 
 const ACTIVE = ['starting', 'running', 'stopping'];
 const LOWEST = 0.1;  // suggestions below this score are not even asked for
@@ -23,18 +25,26 @@ export class Assist {
     this.bar = make('div', {class: 'lb-an-job', hidden: true, role: 'status'});
     this.useful = button('useful', () => this.start('rank', 'unlabeled'));
     this.errors = button('findErrors', () => this.start('suspects', 'unlabeled'));
+    this.cross = button('crossCheck', () => crossCheck(lab), {'aria-haspopup': 'dialog', 'data-do': 'crossCheck'});
     this.list = make('ul', {class: 'lb-an-list'});
     this.element = make('div', {class: 'lb-an-assist', hidden: true}, this.none, this.model, this.asks, this.bar,
       make('label', {class: 'lb-an-cutoff'}, make('span', {}, text('assist.threshold'), ' ', this.level), this.slider),
       make('div', {class: 'lb-an-actions'}, this.accept, this.discard, this.everywhere),
-      make('h4', {}, text('assist.which')), make('div', {class: 'lb-an-actions'}, this.useful, this.errors), this.list);
+      make('h4', {}, text('assist.which')), make('div', {class: 'lb-an-actions'}, this.useful, this.errors, this.cross), this.list);
     this.cut();
   }
   async begin() {
+    this.lab.part.stage.addEventListener('pointermove', () => this.tip());
     await this.refresh();
     if (!ACTIVE.includes(this.job?.phase)) this.seen = this.job?.started;  // what ended before this visit is no news
     this.show();
     this.watch();
+  }
+  // Over an object that was filled in from other labels the pointer says so.
+  tip() {
+    const {studio} = this, {stage} = this.lab.part, made = studio.shown().filter(({derived}) => derived);
+    const at = made.length && studio.pointer ? studio.view.toImage(studio.pointer) : null, words = at && pick(made, at, 3 / studio.view.scale) ? this.text('derivedTip') : '';
+    if (stage.title !== words) stage.title = words;
   }
   close() { this.closed = true; clearTimeout(this.timer); }
   async refresh() {
@@ -54,6 +64,8 @@ export class Assist {
     this.model.hidden = this.asks.hidden = !can;
     this.none.hidden = can;
     for (const each of [...this.asks.querySelectorAll('button'), this.useful, this.errors]) each.disabled = !can || active;
+    this.cross.hidden = this.studio.readOnly;
+    this.cross.disabled = active;
     this.everywhere.hidden = this.studio.readOnly || !this.waiting;
     this.everywhere.textContent = text('assist.acceptAll', {n: this.waiting.toLocaleString('en')});
     this.list.replaceChildren(...this.suspects.map((each, i) => this.line(each, i)));
@@ -77,12 +89,24 @@ export class Assist {
     const {job, text, bar} = this;
     bar.hidden = !job || (!active && this.seen === job.started);
     if (bar.hidden) return;
-    const work = text(`assist.work.${job.work}`), words = active ? text('assist.running', {work, done: job.done.toLocaleString('en'), total: job.total.toLocaleString('en')})
-      : job.error || text(`assist.${job.phase === 'done' ? `done.${job.work}` : 'stopped'}`, {images: job.images, shapes: job.shapes, failed: job.failed});
+    const words = active ? this.running(job) : job.error || text(`assist.${job.phase === 'done' ? `done.${job.work}` : job.work === 'kfold' ? 'stopped.kfold' : 'stopped'}`, {images: job.images, shapes: job.shapes, failed: job.failed, total: job.total});
     const missing = job.missing.length ? ` ${text('assist.missing', {names: job.missing.join(', ')})}` : '';
-    const end = active ? make('button', {type: 'button', class: 'lb-an-button', disabled: job.phase === 'stopping', onclick: () => this.tell('cancel', {})}, text('assist.cancel'))
-      : make('button', {type: 'button', class: 'lb-an-button', onclick: () => { this.seen = job.started; this.show(); }}, text('close'));
-    bar.replaceChildren(active ? make('div', {class: 'lb-an-bar'}, make('i', {style: `width:${100 * job.done / Math.max(job.total, 1)}%`})) : '', make('span', {}, words + missing), end);
+    const shown = `${job.started}/${job.phase === 'starting' ? 'running' : job.phase}`;
+    if (shown !== this.shownJob) {  // the button stays where it is while the figures move
+      this.shownJob = shown;
+      this.filled = active ? make('i', {}) : null;
+      this.words = make('span', {});
+      const end = active ? make('button', {type: 'button', class: 'lb-an-button', disabled: job.phase === 'stopping', onclick: () => this.tell('cancel', {})}, text('assist.cancel'))
+        : make('button', {type: 'button', class: 'lb-an-button', onclick: () => { this.seen = job.started; this.show(); }}, text('close'));
+      bar.replaceChildren(...(active ? [make('div', {class: 'lb-an-bar'}, this.filled)] : []), this.words, end);
+    }
+    if (this.filled) this.filled.style.width = `${100 * job.done / Math.max(job.total, 1)}%`;
+    this.words.textContent = words + missing;
+  }
+  running(job) {
+    const {text} = this, work = text(`assist.work.${job.work}`), part = job.done / Math.max(job.total, 1);
+    if (job.work === 'kfold') return text('assist.runningFold', {work, share: Math.floor(100 * part), fold: Math.min(job.folds, Math.floor(part * job.folds) + 1), folds: job.folds});
+    return text('assist.running', {work, done: job.done.toLocaleString('en'), total: job.total.toLocaleString('en')});
   }
   cut() {
     this.studio.threshold = Number(this.slider.value);
@@ -129,6 +153,9 @@ export class Assist {
     const count = Math.max(1, Math.round(Number(this.count.value)) || 20);
     if (await this.tell('job', {work, images, model: this.model.value, threshold: LOWEST, image: this.lab.image ?? 0, count})) this.watch();
   }
+  async crossCheck(minutes) {
+    if (await this.tell('job', {work: 'kfold', minutes})) { this.lab.panel.show('assist'); this.watch(); }
+  }
   watch() {
     clearTimeout(this.timer);
     if (this.closed || !ACTIVE.includes(this.job?.phase)) return;
@@ -143,7 +170,8 @@ export class Assist {
     const {lab, job} = this, {strip} = lab;
     await this.refresh();
     if (job?.work === 'rank' && job.phase === 'done') { await strip.choose({order: 'uncertain', state: ''}, true); return; }
-    if (job?.work === 'suspects' && job.phase === 'done') { this.at = -1; lab.panel.show('assist'); this.list.scrollIntoView({block: 'nearest'}); return; }
+    if (['suspects', 'kfold'].includes(job?.work) && job.phase === 'done') { this.at = -1; lab.panel.show('assist'); this.list.scrollIntoView({block: 'nearest'}); return; }
+    if (job?.work === 'kfold') return;
     await this.fresh();
     await strip.refill(lab.image ?? 0);
     strip.render();

@@ -1,33 +1,28 @@
-"""What the canvas asks of models: suggestions, the order of work, suspicious labels, and objects that are pointed at."""
+"""What the canvas asks of models: suggestions, the order of work, and suspicious labels."""
 
 from __future__ import annotations
 
 import re
-import threading
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from engine.types import UserError
+from ui.annotator.deriving import Deriving
+from ui.annotator.sent import share, whole
 from ui.i18n import t
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from engine.datasets.store import Dataset
     from engine.workspace import Workspace
 
 Answer = dict[str, Any]
 MOST_SUSPECTS, MOST_PASTED = 200, 1000
-KEPT_PIXELS = 2
 
 
-class Assist:
+class Assist(Deriving):
     """One method a function, as in `server.Bench`; each gets the data set that is labeled. Changing ones are refused in a demo by the caller."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self._lock = threading.Lock()
-        self._pixels: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
 
     # ---- suggestions
 
@@ -46,16 +41,22 @@ class Assist:
         from ui.pages.predict.models import predictors
 
         file, source = model_of(self.workspace, str(sent.get("model") or ""))
-        found = suggesting.suggest(dataset, predictors(file), [_number(sent, "image")], source=source, threshold=_share(sent, "threshold", 0.05))
+        found = suggesting.suggest(dataset, predictors(file), [whole(sent, "image")], source=source, threshold=share(sent, "threshold", 0.05))
         return {"shapes": found.shapes, "failed": found.failed, "missing": sorted(found.missing)}
 
     def job(self, dataset: Dataset, sent: Answer, language: str, who: str) -> Answer:
-        """Begins to look through many images: `work` is "suggest", "rank" or "suspects"; `images` is "next" or "unlabeled"."""
+        """Begins to look through many images: `work` is "suggest", "rank" or "suspects", `images` is "next" or "unlabeled".
+
+        Of the work "kfold", a cross-check, only "minutes" matters.
+        """
         from engine import suggest_jobs
 
+        if sent.get("work") == "kfold":
+            suggest_jobs.start(self.workspace, dataset.id, "", work="kfold", minutes=sent.get("minutes", 15.0))
+            return {"job": self._job(dataset, language)}
         images = str(sent.get("images") or "unlabeled")
-        suggest_jobs.start(self.workspace, dataset.id, str(sent.get("model") or ""), images, count=_number(sent, "count", 20),
-                           around=_number(sent, "image", 0), threshold=_share(sent, "threshold", 0.05), work=str(sent.get("work") or "suggest"))
+        suggest_jobs.start(self.workspace, dataset.id, str(sent.get("model") or ""), images, count=whole(sent, "count", 20),
+                           around=whole(sent, "image", 0), threshold=share(sent, "threshold", 0.05), work=str(sent.get("work") or "suggest"))
         return {"job": self._job(dataset, language)}
 
     def progress(self, dataset: Dataset, sent: Answer, language: str, who: str) -> Answer:
@@ -72,7 +73,7 @@ class Assist:
         from engine import suggesting
 
         ids = [each for each in suggesting.with_suggestions(dataset) if each != sent.get("image")]
-        return {"images": suggesting.accept(dataset, ids, threshold=_share(sent, "threshold", 0.5), who=who)}
+        return {"images": suggesting.accept(dataset, ids, threshold=share(sent, "threshold", 0.5), who=who)}
 
     def discard(self, dataset: Dataset, sent: Answer, language: str, who: str) -> Answer:
         from engine import suggesting
@@ -106,8 +107,25 @@ class Assist:
         told = {name: state[name] for name in ("phase", "done", "total", "failed", "source", "work", "images", "shapes", "started")}
         told["missing"] = sorted(state["missing"])[:20]
         error = state["error"]
-        told["error"] = UserError(error["key"], **error.get("values", {})).message(language) if error else ""
+        failed = UserError(error["key"], **error.get("values", {})) if error else None
+        told["error"] = f"{failed.message(language)} {failed.remedy(language)}".strip() if failed else ""
+        told["folds"] = state["request"].get("folds")
         return told
+
+    def crosscheck(self, dataset: Dataset, sent: Answer, language: str, who: str) -> Answer:
+        """What a cross-check of this set would be: {"images", "folds", "minutes", "model", "done"} or {"problem"}; `done` of one begun before."""
+        from engine import cross_checking, label_errors, suggest_jobs
+        from ui.pages.train.plan import shown_name
+
+        state = suggest_jobs.state(dataset) or suggest_jobs.NOTHING
+        begun = state["request"] if state["work"] == "kfold" and state["phase"] == "stopped" else {}
+        try:
+            wanted = cross_checking.asked(dataset, minutes=begun.get("minutes", cross_checking.MINUTES))
+        except UserError as error:
+            return {"problem": f"{error.message(language)} {error.remedy(language)}".strip()}
+        done = state["done"] / max(1, state["total"]) if begun and cross_checking.goes_on(dataset, wanted) else 0
+        return {"images": len(label_errors.labeled_ids(dataset)), "folds": wanted.folds, "minutes": wanted.minutes,
+                "model": shown_name(wanted.model, language), "done": done, "problem": ""}
 
     # ---- suspicious labels
 
@@ -118,31 +136,6 @@ class Assist:
         return [{"image": each.image_id, "kind": t(f"suspect.{each.kind}", language), "score": round(each.score, 3),
                  "box": list(each.box) if each.box else None, "cls": each.cls, "name": names[each.cls],
                  "other": names[each.other] if each.other is not None else None} for each in labeling_lists.suspects(dataset, MOST_SUSPECTS)]
-
-    # ---- objects that are pointed at
-
-    def segment(self, dataset: Dataset, sent: Answer, language: str, who: str) -> Answer:
-        """{"mask": {"size", "counts", "box"} or None} of the object that the points lie on; nothing is stored."""
-        from engine.datasets.outlines import box_of, rle_of_mask
-        from engine.datasets.pointed import pointed
-
-        inside, outside = (_points(sent.get(name)) for name in ("inside", "outside"))
-        mask = pointed(self._image(dataset, _number(sent, "image")), inside, outside, box=_box(sent.get("box")), window=_box(sent.get("window")))
-        if not mask.any():
-            return {"mask": None}
-        shape = rle_of_mask(mask)
-        return {"mask": {"size": list(shape.size), "counts": shape.counts.decode("ascii"), "box": list(box_of(shape))}}
-
-    def _image(self, dataset: Dataset, image_id: int) -> np.ndarray:
-        from engine.datasets.images import open_image
-
-        key = (str(dataset.path(image_id)), image_id)
-        with self._lock:
-            if key not in self._pixels:
-                self._pixels[key] = open_image(dataset.path(image_id))
-                while len(self._pixels) > KEPT_PIXELS:
-                    self._pixels.popitem(last=False)
-            return self._pixels[key]
 
     # ---- classes
 
@@ -161,36 +154,3 @@ class Assist:
         for name in names:
             dataset.add_class(name)
         return {"added": len(dataset.classes) - before}
-
-
-def _number(sent: Answer, name: str, default: int | None = None) -> int:
-    value = sent.get(name, default)
-    if type(value) is not int or value < 0:
-        raise UserError("labels_unreadable", what=name)
-    return value
-
-
-def _share(sent: Answer, name: str, default: float) -> float:
-    value = sent.get(name, default)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
-        raise UserError("labels_unreadable", what=name)
-    return float(value)
-
-
-def _points(sent: Any) -> list[tuple[float, float]]:
-    if not isinstance(sent or [], list) or len(sent or []) > 64:
-        raise UserError("labels_unreadable", what="points")
-    return [(x, y) for x, y in (_numbers(each, 2) for each in sent or [])]
-
-
-def _box(sent: Any) -> tuple[float, float, float, float] | None:
-    if sent is None:
-        return None
-    x1, y1, x2, y2 = _numbers(sent, 4)
-    return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
-
-
-def _numbers(sent: Any, count: int) -> list[float]:
-    if not isinstance(sent, list) or len(sent) != count or not all(isinstance(each, int | float) and abs(each) < 1e6 for each in sent):
-        raise UserError("labels_unreadable", what="points")
-    return [float(each) for each in sent]

@@ -5,6 +5,7 @@ export const showAside = (lab) => {
   const {studio, part} = lab, state = stateOf(studio.doc), pressed = (name, on) => part.root.querySelector(`[data-do=${name}]`)?.setAttribute('aria-pressed', String(on));
   lab.panel.update();
   lab.assist.update();
+  lab.pointers.show(studio.tool.name === 'points');
   part.chip.textContent = lab.text(`state.${state}`);
   part.chip.className = `lb-an-chip lb-an-chip-${state}`;
   for (const button of part.rail.querySelectorAll('[data-tool]')) {

@@ -1,7 +1,7 @@
 // One data set on the canvas: opens its images, saves them, and does what keys and buttons ask for.
 import {Assist} from './assist.js';
 import {showAside, showPlace} from './beside.js';
-import {pasteClasses, showHelp, showVersions} from './dialogs.js';
+import {deriveLabels, pasteClasses, showHelp, showVersions} from './dialogs.js';
 import {docFromWire, docToWire, merged, renumbered, sameWire, stateOf} from './documents.js';
 import {clockTime, fill, make} from './dom.js';
 import {Painter} from './draw.js';
@@ -9,6 +9,7 @@ import {listen} from './input.js';
 import {layout} from './layout.js';
 import {Panel} from './panel.js';
 import {Picture} from './picture.js';
+import {Pointers} from './pointers.js';
 import {Strip} from './strip.js';
 import {Studio} from './studio.js';
 import {Outbox} from './sync.js';
@@ -31,6 +32,7 @@ export class Lab {
     this.assist = new Assist(this);
     this.panel = new Panel(studio, this.text, this.act, this.assist.element);
     this.strip = new Strip(this.text, begun, {queue: (wanted) => this.call('queue', wanted), thumbs: (ids) => this.call('thumbs', {ids})}, (id) => this.open(id));
+    this.pointers = new Pointers(this);
     this.part = layout(root, this.text, this.act, this);
     studio.painter = new Painter(this.part.base, this.part.top, studio);
     studio.tools = {select: selectTool(studio), box: boxTool(studio), polygon: polygonTool(studio), hole: polygonTool(studio, 'hole'), brush: brushTool(studio),
@@ -78,6 +80,7 @@ export class Lab {
     this.sizes.disconnect();
     this.outbox.close();
     this.assist.close();
+    this.pointers.close();
   }
   // ---- images
   async begin(first) {
@@ -216,7 +219,7 @@ export class Lab {
       convert: () => studio.convert(), nudge: () => { if (!studio.editable().length) return false; studio.nudge(value); return true; },
       zoomIn: () => view.zoom(1.25, middle), zoomOut: () => view.zoom(0.8, middle), fit: () => view.fit(), hide: () => { studio.bare = !studio.bare; studio.refresh(); },
       lock: () => studio.selected().forEach((shape) => studio.toggle(studio.lockedShapes, shape.id)), crosshair: () => this.toggleField('cross'),
-      names: () => this.toggleField('names'), help: () => showHelp(this), history: () => showVersions(this), pasteClasses: () => pasteClasses(this), addClass: () => this.addClass(value),
+      names: () => this.toggleField('names'), help: () => showHelp(this), history: () => showVersions(this), pasteClasses: () => pasteClasses(this), derive: () => deriveLabels(this), addClass: () => this.addClass(value),
       display: () => this.display(value), focus: () => part.stage.focus({preventScroll: true}), viewed: () => this.viewed(),
       cancel: () => { if (studio.tool.busy?.()) studio.tool.cancel(); else if (studio.selection.size || studio.target !== null) { studio.target = null; studio.select([]); } else studio.useTool('select'); },
     };

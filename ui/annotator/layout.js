@@ -5,7 +5,7 @@ import {PLAIN} from './picture.js';
 
 const RAIL = [['select', 'v'], ['box', 'r'], ['polygon', 'p'], ['brush', 'm'], ['eraser', 'x'], ['fill', 'f'], ['points', 'q']];
 
-export const layout = (root, text, act, {panel, strip}) => {
+export const layout = (root, text, act, {panel, strip, pointers}) => {
   const part = {root};
   part.base = make('canvas', {class: 'lb-an-base', 'aria-hidden': 'true'});
   part.top = make('canvas', {class: 'lb-an-top', 'aria-hidden': 'true'});
@@ -34,7 +34,7 @@ export const layout = (root, text, act, {panel, strip}) => {
   part.status = make('div', {class: 'lb-an-status'}, part.saved, part.hint, part.where);
   part.display = display(text, act);
   part.dialog = make('dialog', {class: 'lb-an-dialog', onclick: (event) => { if (event.target === part.dialog) part.dialog.close(); }});
-  part.stage.append(part.display);
+  part.stage.append(part.display, pointers.element);
   root.replaceChildren(part.head, part.rail, part.stage, panel.element, strip.list, part.status, part.dialog, strip.popover);
   return part;
 

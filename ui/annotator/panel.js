@@ -16,7 +16,8 @@ export class Panel {
     this.lines = make('ul', {class: 'lb-an-list lb-an-shapes', 'aria-label': text('shapes')});
     this.tabs = ['objects', 'assist'].map((name) => make('button', {type: 'button', role: 'tab', class: 'lb-an-tab', 'data-side': name, onclick: () => this.show(name)},
       text(name === 'objects' ? 'shapes' : 'assist'), name === 'objects' ? this.count : null));
-    this.objects = make('div', {class: 'lb-an-objects'}, this.tools, this.lines);
+    this.derive = make('button', {type: 'button', class: 'lb-an-button', 'aria-haspopup': 'dialog', 'data-do': 'derive', hidden: studio.readOnly, onclick: () => act('derive')}, text('derive.open'));
+    this.objects = make('div', {class: 'lb-an-objects'}, this.tools, this.lines, this.derive);
     this.assist = assist;
     this.shapeBox = make('section', {}, make('div', {class: 'lb-an-tabs', role: 'tablist'}, ...this.tabs), this.objects, assist);
     this.title = make('h3', {}, text('classes'));
@@ -116,10 +117,11 @@ export class Panel {
   shapeLine(shape) {
     const {studio} = this, look = studio.classes[shape.cls], hidden = studio.hiddenShapes.has(shape.id), locked = studio.lockedShapes.has(shape.id);
     const size = `${Math.round(shape.box[2] - shape.box[0])} × ${Math.round(shape.box[3] - shape.box[1])}`;
-    const note = shape.state === 'suggested' ? `${Math.round((shape.score ?? 0) * 100)}%` : size;
+    const note = shape.state === 'suggested' ? ` · ${Math.round((shape.score ?? 0) * 100)}%` : shape.derived ? '' : ` · ${size}`;
     const row = make('button', {type: 'button', class: 'lb-an-row', 'aria-pressed': String(studio.selection.has(shape.id)), onclick: (event) => this.pickShape(shape, event),
       ondblclick: () => { studio.view.show(shape.box); studio.painter.refresh(); }},
-    swatchOf(look), make('span', {class: 'lb-an-cut'}, look?.name ?? this.text('void')), make('span', {class: 'lb-an-muted'}, `${this.text(`kind.${shape.kind}`)} · ${note}`));
+    swatchOf(look), make('span', {class: 'lb-an-cut'}, look?.name ?? this.text('void')),
+    shape.derived ? make('span', {class: 'lb-an-badge', title: this.text('derivedTip')}, this.text('derived')) : null, make('span', {class: 'lb-an-muted'}, `${this.text(`kind.${shape.kind}`)}${note}`));
     return make('li', {class: hidden ? 'lb-an-off' : null}, row,
       iconButton(locked ? 'lock' : 'unlocked', this.text(locked ? 'unlock' : 'lock'), () => studio.toggle(studio.lockedShapes, shape.id), {'aria-pressed': String(locked)}),
       iconButton(hidden ? 'hidden' : 'eye', this.text(hidden ? 'showIt' : 'hideIt'), () => studio.toggle(studio.hiddenShapes, shape.id), {'aria-pressed': String(hidden)}));

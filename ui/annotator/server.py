@@ -22,6 +22,8 @@ from engine.overlay import color_of, dash_of
 from engine.types import Instances, UserError
 from engine.workspace import Workspace
 from ui.annotator.assist import Assist
+from ui.annotator.pointing import Pointing
+from ui.annotator.sent import whole
 from ui.i18n import language_of, t
 
 log = logging.getLogger("lightbox.ui")
@@ -29,7 +31,9 @@ PREFIX = "label.js."
 MOST_IMAGES = 200
 THUMBNAIL = 96
 UNSEEN = "unseen"  # a filter beside the states: labels that were accepted many at once
-READING, CHANGING = ("models", "progress", "segment"), ("look", "job", "cancel", "accept", "discard", "classes")  # of Assist
+POINTING = ("segment", "pointers", "fetch")
+READING = ("models", "progress", "segment", "pointers", "crosscheck", "derivable")  # of Assist and Pointing
+CHANGING = ("fetch", "look", "job", "cancel", "accept", "discard", "classes", "derive", "underive")
 Answer = dict[str, Any]
 
 
@@ -65,11 +69,11 @@ class Bench:
     """One method a function: (what was sent, language of the visitor, name of the visitor or "")."""
 
     def __init__(self, workspace: Workspace, demo: bool = False) -> None:
-        self.workspace, self.demo, self.assist = workspace, demo, Assist(workspace)
+        self.workspace, self.demo, self.assist, self.pointing = workspace, demo, Assist(workspace), Pointing(workspace, demo)
 
     def assisted(self, name: str) -> Callable[[Answer, str, str], Answer]:
         """A function of the assistant. What changes something or costs a model's work is not for a demo or a set that can only be read."""
-        work = getattr(self.assist, name)
+        work = getattr(self.pointing if name in POINTING else self.assist, name)
 
         def asked(sent: Answer, language: str, who: str) -> Answer:
             dataset = self._dataset(sent)
@@ -94,20 +98,20 @@ class Bench:
 
     def open_(self, sent: Answer, language: str, who: str) -> Answer:
         dataset = self._dataset(sent)
-        return told(dataset, labeling.opened(dataset, _whole(sent, "image")))
+        return told(dataset, labeling.opened(dataset, whole(sent, "image")))
 
     def picture(self, sent: Answer, language: str, who: str) -> Answer:
-        kind, data = labeling.picture(self._dataset(sent), _whole(sent, "image"))
+        kind, data = labeling.picture(self._dataset(sent), whole(sent, "image"))
         return {"url": f"data:{kind};base64,{base64.b64encode(data).decode()}"}
 
     def save(self, sent: Answer, language: str, who: str) -> Answer:
         """The new revision, or what somebody else has made of the image meanwhile."""
         if self.demo:
             raise UserError("demo_only_shows")
-        dataset, image, content = self._dataset(sent), _whole(sent, "image"), sent.get("document")
+        dataset, image, content = self._dataset(sent), whole(sent, "image"), sent.get("document")
         mark = content.get("mark") if isinstance(content, dict) else None
         try:
-            saved = labeling.save(dataset, image, content, expected=_whole(sent, "expected"), who=who, token=str(sent.get("token", "")), mark=mark)
+            saved = labeling.save(dataset, image, content, expected=whole(sent, "expected"), who=who, token=str(sent.get("token", "")), mark=mark)
         except UserError as error:
             if error.key != "labels_changed":
                 raise
@@ -116,11 +120,11 @@ class Bench:
 
     def queue(self, sent: Answer, language: str, who: str) -> Answer:
         dataset, cls = self._dataset(sent), sent.get("cls")
-        before, after = (min(_whole(sent, name, default), MOST_IMAGES) for name, default in (("before", 40), ("after", 80)))
+        before, after = (min(whole(sent, name, default), MOST_IMAGES) for name, default in (("before", 40), ("after", 80)))
         state, text, split = (str(sent.get(name) or "")[:200] or None for name in ("state", "text", "split"))
         filters: dict[str, Any] = {"split": split} if split else {}
-        found = labeling.queue(dataset, _whole(sent, "around", 0), before=before, after=after, order=str(sent.get("order") or "id"), text=text,
-                               state=None if state == UNSEEN else state, unseen=state == UNSEEN, cls=None if cls is None else _whole(sent, "cls"),
+        found = labeling.queue(dataset, whole(sent, "around", 0), before=before, after=after, order=str(sent.get("order") or "id"), text=text,
+                               state=None if state == UNSEEN else state, unseen=state == UNSEEN, cls=None if cls is None else whole(sent, "cls"),
                                **filters)
         return {"images": found.images, "start": found.start, "total": found.total, "counts": labeling.progress(dataset)}
 
@@ -140,13 +144,13 @@ class Bench:
         return {"cls": dataset.add_class(name), "classes": classes_of(dataset)}
 
     def versions(self, sent: Answer, language: str, who: str) -> Answer:
-        found = labeling.history(self._dataset(sent), _whole(sent, "image"))
+        found = labeling.history(self._dataset(sent), whole(sent, "image"))
         return {"versions": [{"revision": revision, "at": _spoken(at), "who": name, "count": len(labels) if isinstance(labels, Instances) else
                               0 if labels is None else 1} for revision, at, name, labels in found]}
 
     def restore(self, sent: Answer, language: str, who: str) -> Answer:
         """The labels that an image once had; saving them is an edit like any other."""
-        return {"document": labeling.version(self._dataset(sent), _whole(sent, "image"), _whole(sent, "revision"))}
+        return {"document": labeling.version(self._dataset(sent), whole(sent, "image"), whole(sent, "revision"))}
 
     def _dataset(self, sent: Answer) -> Dataset:
         return self.workspace.dataset(str(sent.get("dataset") or ""))
@@ -180,12 +184,3 @@ def _thumbnail(dataset: Dataset, image_id: int) -> str | None:
 def _spoken(at: str) -> str:
     """2026-11-21T12:04:31Z -> 2026-11-21 12:04 UTC."""
     return f"{at[:10]} {at[11:16]} UTC" if at else ""
-
-
-def _whole(sent: Answer, name: str, default: int | None = None) -> int:
-    value = sent.get(name, default)
-    if type(value) is not int or value < 0:
-        raise UserError("labels_unreadable", what=name)
-    return value
-
-

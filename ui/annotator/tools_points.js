@@ -37,6 +37,7 @@ export const pointsTool = (studio, find) => {
     },
     busy: () => from !== null || points.length > 0 || box !== null,
     shown: () => preview !== null,
+    again() { if (points.length || box) ask(); },
     cancel() { clear(); },
     undo() {
       if (!points.length && !box) return false;
@@ -93,8 +94,10 @@ export const finder = (lab) => {
       [text('take'), click('finish')], [text('discardIt'), click('cancel')]], true);
   };
   return async (wanted) => {
-    const {image} = lab, answer = await lab.call('segment', {image, ...wanted}).catch(() => ({error: {message: text('offline')}}));
-    if (answer.error) lab.hint(answer.error.message);
+    const {image} = lab, {model} = lab.pointers;
+    if (model) lab.hint(text('pointer.looking'));
+    const answer = await lab.call('segment', {image, model, ...wanted}).catch(() => ({error: {message: text('offline')}}));
+    if (answer.error) lab.hint(`${answer.error.message} ${answer.error.remedy ?? ''}`.trim()); else if (model && lab.hintText === text('pointer.looking')) lab.hint('');
     return image === lab.image && answer.mask ? {kind: 'mask', id: 0, holes: [], rings: [], ...answer.mask} : null;
   };
 };

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from engine import machine, messages, recipe, stages
@@ -11,7 +12,7 @@ from engine.config import TrainConfig
 from engine.models import ModelSpec, models
 from engine.recipe import DataFacts, Derived, Machine, Plan
 from engine.runs import command_line
-from engine.types import UserError
+from engine.types import Problem, UserError
 from engine.workspace import Workspace
 from ui import forms, html, plots
 from ui.html import Html, join, tag
@@ -91,12 +92,24 @@ def picture(proposal: Proposal, language: str) -> Html:
 
 
 def cautions(proposal: Proposal, language: str) -> Html:
-    """What the images ask of the model beyond what it is set to, each with the setting that helps; the run notes the same."""
+    """What the images ask of the model beyond what it is set to, each with the setting that helps, and labels that nobody has looked at.
+
+    The run notes the same.
+    """
     config = proposal.plan.config
-    found = recipe.notes(config, models.get(config.model), proposal.facts)
+    found = [*_unseen(config.data), *recipe.notes(config, models.get(config.model), proposal.facts)]
     items = [tag("li", html.icon("warn" if each.severity == "warning" else "note"), " ", each.message(language), " ", each.remedy(language))
              for each in found]
     return tag("ul", *items, class_="lb-notes lb-cautions") if items else Html("")
+
+
+def _unseen(data: str) -> list[Problem]:
+    """Labels of a stored set that were accepted from a model unseen."""
+    from engine.datasets.store import Dataset, is_dataset
+    from engine.suggesting import unseen_note
+
+    note = unseen_note(Dataset(Path(data), readonly=True)) if data and is_dataset(Path(data)) else None
+    return [note] if note is not None else []
 
 
 def _table(derived: tuple[Derived, ...], language: str) -> Html:
