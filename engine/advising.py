@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,11 +20,13 @@ import torch
 
 from engine import messages, stages
 from engine.config import TrainConfig
-from engine.models import ModelSpec
-from engine.recipe import Derived, Machine
+from engine.datasets.collection import load
+from engine.machine import choose_device, detect
+from engine.models import ModelSpec, models
+from engine.recipe import DataFacts, Derived, Machine, suggest
 from engine.session import Session
 from engine.tasks.loading import Batch, gather
-from engine.types import Instances, Sample
+from engine.types import Instances, Sample, UserError
 
 GIB = 2**30
 CPU_SHARE, ACCELERATOR_SHARE = 0.8, 0.92  # of the free memory that a run may take
@@ -327,7 +332,53 @@ def settled(config: TrainConfig, found: Probe, wanted: int, workers: int = 0) ->
         yield Derived("minutes", round(minutes, 1), "advice_minutes", {"epochs": stages.run_epochs(config), "seconds": round(epoch, 1)})
 
 
+def advised(config: TrainConfig, *, choose: bool, progress: Callable[[Trial], None] | None = None) -> dict[str, Any]:
+    """What suits: {"suggested": {"model", "image_size", "reasons"} or None, "probe", "line", "settings": [{"name", "value", "why"}], "config"}.
+
+    `choose`: the model is open, and the one that suits is tried. "config" is what was asked with the settings that follow. Raises UserError.
+    """
+    machine = detect()
+    device = Machine(choose_device(config.device), machine.accelerator_memory, machine.cores)
+    advice = None
+    if choose or models.get(config.model).task == "detect":
+        with TemporaryDirectory(prefix="lightbox-") as scratch:
+            collection = load(Path(config.data), Path(scratch))
+        if collection.task == "detect":
+            advice = suited(list(models.entries().values()), collection.split("train"), device)
+    if advice is not None and choose:
+        config = config.replace(model=advice.model, image_size=config.image_size or advice.image_size)
+    found = probe(config, progress=progress)
+    facts = DataFacts(found.train_images, found.valid_images, 1)
+    plan = suggest(config.replace(image_size=found.image_size), models.get(config.model), facts, device, pretrained=config.weights != "none")
+    follows = list(settled(plan.config, found, plan.config.batch * plan.config.accumulate))
+    chosen = config.replace(**{each.name: each.value for each in follows if each.name in ("batch", "accumulate")})
+    return {"suggested": {"model": advice.model, "image_size": advice.image_size, "reasons": advice.because()} if advice else None,
+            "probe": found.as_dict(), "line": spoken(found), "config": chosen.as_dict(),
+            "settings": [{"name": each.name, "value": each.value, "why": each.because()} for each in follows]}
+
+
 def spoken(found: Probe, language: str | None = None) -> str:
     """One line about a probe."""
     return messages.text("advice.line", language, model=found.model, size=found.image_size, device=found.device, way=found.way,
                          rest=f"{found.resting:.2f}", each=f"{found.per_image:.3f}", room=f"{found.room:.1f}", largest=found.largest)
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m engine.advising FILE`: what the page starts. FILE holds a config; each trial is a line of JSON, the last line the advice."""
+    messages.set_language(os.environ.get("LIGHTBOX_LANGUAGE", messages.system_language()))
+    config = TrainConfig(**json.loads(Path(arguments[0]).read_text(encoding="utf-8")))
+
+    def say(content: dict[str, Any]) -> None:
+        sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+    try:
+        say({"advice": advised(config, choose=False, progress=lambda trial: say({"trial": asdict(trial)}))})
+    except UserError as error:
+        say({"error": {"message": error.message(), "remedy": error.remedy()}})
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

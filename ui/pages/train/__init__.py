@@ -15,7 +15,7 @@ from engine.types import UserError
 from ui import forms
 from ui.guard import guarded
 from ui.i18n import language_of, t
-from ui.pages.train import augmented, compare, data, groups, monitor, plan, setup, words
+from ui.pages.train import advice, augmented, compare, data, groups, monitor, plan, setup, words
 from ui.selection import UNCHECKED, App, choose_run, dataset_choices, go_to, pick, run_choices
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
@@ -31,6 +31,7 @@ def build(app: App) -> None:
     _wire_form(app, form)
     _wire_options(form)
     _wire_augmented(app, form)
+    advice.wire(app, form.advice, form.inputs, lambda dataset, values: _chosen(app, form, dataset, values), form.parts)
     _wire_compare(app, form)
     _wire_start(app, form, view)
     _wire_monitor(app, view)
@@ -244,17 +245,22 @@ def _asked(app: App, form: setup.Setup, dataset: Any, values: tuple[Any, ...]) -
     return plan.asked(given, length, data=str(dataset.folder), model=model, demo=app.demo)
 
 
+def _chosen(app: App, form: setup.Setup, dataset: str | None, values: tuple[Any, ...]) -> TrainConfig:
+    """As `_asked`, of the data set with this id. Raises UserError when none is chosen."""
+    found = data.find(app.workspace, dataset)
+    if found is None:
+        raise UserError("no_dataset_chosen")
+    return _asked(app, form, found, values)
+
+
 def _wire_start(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
     """One press starts one run, however often it is pressed."""
     started: data.Starts[Run] = data.Starts()
 
     @guarded
     def start(request: gr.Request, dataset: str | None, *values: Any) -> tuple[Any, ...]:
-        found = data.find(app.workspace, dataset)
-        if found is None:
-            raise UserError("no_dataset_chosen")
-        config = _asked(app, form, found, values)
-        name = plan.run_name(found.name, config)
+        config = _chosen(app, form, dataset, values)
+        name = plan.run_name(app.workspace.dataset(str(dataset)).name, config)
         run = started.once(str(request.session_hash), config, lambda: runs.create(app.workspace.new_run_folder(name), config))
         return gr.Column(visible=False), gr.Column(visible=True), run.id, choose_run(app.workspace, run.id, language_of(request))
 

@@ -16,9 +16,11 @@ from ui import forms
 from ui.forms import Field
 from ui.html import Html, tag
 from ui.i18n import label, static, t
+from ui.pages.train import advice as advising
 from ui.pages.train import augmented as augmenting
 from ui.pages.train import compare as comparing
 from ui.pages.train import data as data_rules
+from ui.pages.train.advice import Advice
 from ui.pages.train.augmented import Augmented
 from ui.pages.train.compare import Compare
 from ui.pages.train.plan import LENGTHS, model_card
@@ -44,6 +46,7 @@ class Setup:
     parts: dict[str, Any]
     groups: dict[str, gr.Column]
     model_options: dict[str, gr.Column]
+    advice: Advice
     augmented: Augmented
     compare: Compare
     plan: gr.HTML
@@ -92,6 +95,7 @@ def build() -> Setup:
             compare = comparing.build()
         with _step(3, "plan", lambda: parts.update(_controls(plain))) as planning:
             plan = gr.HTML(**PLAIN, elem_id="lb-train-plan", min_height=320)
+            advice = advising.build()
             augmented = augmenting.build()
             with gr.Accordion(label("train.advanced"), open=False, elem_id="lb-train-advanced"):
                 parts.update(_advanced(groups))
@@ -103,8 +107,8 @@ def build() -> Setup:
             start = gr.Button(label("train.start"), variant="primary", elem_id="lb-train-start", interactive=False)
     draft = gr.BrowserState({}, storage_key=DRAFT_KEY, secret=DRAFT_KEY)
     steps = (choosing, planning)
-    return Setup(column, running, watch, data, open_data, model, length, parts, groups, model_options, augmented, compare, plan, command, reason,
-                 start, draft, steps)
+    return Setup(column, running, watch, data, open_data, model, length, parts, groups, model_options, advice, augmented, compare, plan, command,
+                 reason, start, draft, steps)
 
 
 class _step:

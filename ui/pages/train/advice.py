@@ -1,0 +1,154 @@
+"""Train: what suits the set and this machine, measured by some steps of the training that the form asks for."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import gradio as gr
+
+from engine.config import TrainConfig
+from engine.jobs.local import REPOSITORY
+from engine.types import UserError
+from ui import html
+from ui.guard import guarded
+from ui.html import Html, join, tag
+from ui.i18n import label, language_of, static, t
+from ui.pages.train import monitor
+from ui.pages.train.plan import shown_name
+from ui.selection import App
+
+PLAIN: dict[str, Any] = {"js_on_load": None, "apply_default_css": False}
+QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+PATIENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+TAKEN = ("batch", "accumulate")
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The buttons, what is said, and the settings that can be taken over."""
+
+    measure: gr.Button
+    stop: gr.Button
+    take: gr.Button
+    said: gr.HTML
+    found: gr.State
+
+
+def build() -> Advice:
+    found = gr.State(None)
+    with gr.Column(elem_classes="lb-card", elem_id="lb-advice"):
+        with gr.Row(elem_classes="lb-between"):
+            gr.HTML(static(lambda language: tag("h3", t("train.advice", language))), **PLAIN)
+            measure = gr.Button(label("train.advice_measure"), size="sm", elem_id="lb-advice-measure")
+            stop = gr.Button(label("train.advice_stop"), size="sm", visible=False, elem_id="lb-advice-stop")
+            take = gr.Button(label("train.advice_take"), size="sm", visible=False, elem_id="lb-advice-take")
+        said = gr.HTML(static(lambda language: muted("train.advice_text", language)), **PLAIN, elem_id="lb-advice-said")
+    return Advice(measure, stop, take, said, found)
+
+
+def wire(app: App, parts: Advice, inputs: list[Any], asked: Callable[[str | None, tuple[Any, ...]], TrainConfig], fields: dict[str, Any]) -> None:
+    """`asked(data set, values of the inputs)` is what the form means; `fields` are those that the settings go into."""
+
+    @guarded
+    def measure(request: gr.Request, dataset: str | None, *values: Any) -> Iterator[tuple[Any, ...]]:
+        language = language_of(request)
+        if monitor.newest_active(app.workspace) is not None:
+            raise UserError("advice_busy")
+        config = asked(dataset, values)
+        buttons = gr.Button(visible=False), gr.Button(visible=True), gr.Button(visible=False)
+        yield *buttons, said([], language), None
+        trials: list[dict[str, Any]] = []
+        advice: dict[str, Any] | None = None
+        for content in measured(config, language):
+            if "error" in content:
+                yield *idle(None), problem(content["error"]), None
+                return
+            if "trial" in content:
+                trials.append(content["trial"])
+                yield gr.skip(), gr.skip(), gr.skip(), said(trials, language), None
+            advice = content.get("advice", advice)
+        if advice is None:
+            raise UserError("advice_died")
+        yield *idle(advice), result(advice, language), {each["name"]: each["value"] for each in advice["settings"] if each["name"] in TAKEN}
+
+    @guarded
+    def stopped(request: gr.Request) -> tuple[Any, ...]:
+        return *idle(None), muted("train.advice_stopped", language_of(request)), None
+
+    @guarded
+    def take(found: dict[str, Any] | None) -> list[Any]:
+        return [gr.update(value=str(found.get(name, 1))) if found else gr.skip() for name in TAKEN]
+
+    outputs = [parts.measure, parts.stop, parts.take, parts.said, parts.found]
+    running = parts.measure.click(measure, [app.dataset, *inputs], outputs, concurrency_limit=1, **PATIENT)
+    parts.stop.click(stopped, None, outputs, cancels=[running], **QUIET)
+    parts.take.click(take, parts.found, [fields[name] for name in TAKEN], **QUIET)
+
+
+def idle(advice: dict[str, Any] | None) -> tuple[Any, ...]:
+    """The buttons when nothing is measured."""
+    return gr.Button(visible=True), gr.Button(visible=False), gr.Button(visible=advice is not None)
+
+
+def measured(config: TrainConfig, language: str) -> Iterator[dict[str, Any]]:
+    """What a process of its own says, line by line: memory that it needs is its own, and it ends when nobody listens any more."""
+    with TemporaryDirectory(prefix="lightbox-advice-") as folder:
+        file = Path(folder) / "config.json"
+        file.write_text(json.dumps(config.as_dict()), encoding="utf-8")
+        log = Path(folder) / "log"
+        with log.open("wb") as errors:
+            process = subprocess.Popen([sys.executable, "-m", "engine.advising", str(file)], cwd=REPOSITORY, stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8",
+                                       env={**os.environ, "LIGHTBOX_LANGUAGE": language, "PYTHONUTF8": "1"})
+        try:
+            for line in process.stdout or ():
+                if line.startswith("{"):
+                    yield json.loads(line)
+            if process.wait() not in (0, 2):
+                raise RuntimeError(log.read_text(encoding="utf-8", errors="replace")[-4000:])
+        finally:
+            process.kill()
+            process.wait()
+
+
+def said(trials: list[dict[str, Any]], language: str) -> Html:
+    """While it goes on."""
+    lines = [tag("li", trial_line(each, language)) for each in trials]
+    return join([tag("p", t("train.advice_running", language), class_="lb-muted lb-small", role="status"), tag("ul", *lines, class_="lb-notes")])
+
+
+def trial_line(trial: dict[str, Any], language: str) -> str:
+    return t("advice.trial", language, batch=trial["batch"], seconds=f"{trial['seconds']:.2f}", memory=f"{trial['memory']:.2f}")
+
+
+def result(advice: dict[str, Any], language: str) -> Html:
+    """The suggestion, the settings with their reasons, and what was tried."""
+    suggested, parts = advice["suggested"], []
+    if suggested:
+        name = shown_name(suggested["model"], language)
+        head = tag("b", t("advice.suggested", language, model=name, size=suggested["image_size"]))
+        parts.append(tag("p", head, " ", " ".join(suggested["reasons"])))
+    rows = [(tag("b", t(f"option.{each['name']}", language)), each["value"], each["why"]) for each in advice["settings"]]
+    columns = [t("train.setting", language), t("train.value", language), t("train.why", language)]
+    parts.append(html.table(columns, rows, numeric=(1,), label=t("train.advice", language)))
+    tried = [(each["batch"], f"{each['seconds']:.2f}", f"{each['memory']:.2f}") for each in advice["probe"]["trials"]]
+    parts.append(tag("details", tag("summary", t("train.advice_tried", language)), tag("p", advice["line"], class_="lb-small"),
+                     html.table([t(f"train.advice_{each}", language) for each in ("batch", "seconds", "memory")], tried, numeric=(0, 1, 2),
+                                label=t("train.advice_tried", language))))
+    return join(parts)
+
+
+def muted(key: str, language: str) -> Html:
+    return tag("p", t(key, language), class_="lb-muted lb-small")
+
+
+def problem(error: dict[str, str]) -> Html:
+    return tag("div", tag("p", html.icon("warn"), " ", error["message"], class_="lb-tone-bad"), tag("p", error["remedy"]), role="alert")
