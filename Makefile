@@ -1,9 +1,12 @@
-# make run | test | test-all | lint : each does its own set-up. HOST, PORT and WORKSPACE override where the app listens and keeps its files.
+# make run | test | test-all | lint : each does its own set-up. HOST, PORT and WORKSPACE override where the app listens and keeps its files,
+# PROCESSES how many tests run side by side.
 PYTHON ?= python3
 VENV ?= .venv
 HOST ?= 127.0.0.1
 PORT ?= 7860
 WORKSPACE ?= workspace
+PROCESSES ?= 2
+SIDE_BY_SIDE = -n $(PROCESSES) --dist loadfile
 BIN := $(VENV)/bin
 INSTALL = @if command -v uv >/dev/null 2>&1; \
 	then uv pip install --quiet --python $(BIN)/python -r $(1) -c constraints.txt; \
@@ -14,10 +17,10 @@ run: $(VENV)/.installed
 	$(BIN)/python app.py --host $(HOST) --port $(PORT) --workspace $(WORKSPACE)
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow" tests
+	$(BIN)/python -m pytest -m "not slow" $(SIDE_BY_SIDE) tests
 
 test-all: lint
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/python -m ruff check .

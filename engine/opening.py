@@ -82,10 +82,11 @@ def _nothing_to_train(path: str, problems: Sequence[Problem]) -> UserError:
     return UserError("no_usable_labels", path=path, count=len(faults), where=faults[0].where, first=faults[0].message())
 
 
-def start_weights(network: Network, spec: ModelSpec, wanted: str) -> tuple[weights.Coverage | None, str]:
+def start_weights(network: Network, spec: ModelSpec, wanted: str, classes: Sequence[str] = ()) -> tuple[weights.Coverage | None, str]:
     """Fills the network, or its backbone, with what it shall start from, and says where that came from; None: it keeps its random start.
 
-    Raises UserError like `weights.resolve`, and for weights of which less than half fits.
+    `classes` of the network: those that the weights know by the same name keep what was learnt of them. Raises UserError like `weights.resolve`,
+    and for weights of which less than half fits.
     """
     published, named = network.published_backbone(), wanted in ("none", "auto", "download")
     if not named and published is not None:
@@ -95,12 +96,12 @@ def start_weights(network: Network, spec: ModelSpec, wanted: str) -> tuple[weigh
             return weights.backbone_weights(network, wanted), wanted
     if spec.weights or not named:
         source = weights.resolve(wanted, spec)
-        return (_loaded(network, spec, source), str(source)) if source else (None, "")
+        return (_loaded(network, spec, source, classes), str(source)) if source else (None, "")
     return weights.backbone_weights(network, wanted), published[1] if published else ""
 
 
-def _loaded(network: Network, spec: ModelSpec, source: Path) -> weights.Coverage:
-    found = weights.load_into(network, source)
+def _loaded(network: Network, spec: ModelSpec, source: Path, classes: Sequence[str]) -> weights.Coverage:
+    found = weights.load_into(network, source, classes)
     total = len(found.matched) + len(found.missing)
     if 2 * len(found.matched) < total:
         raise UserError("weights_other_sizes", path=str(source), model=spec.name, matched=len(found.matched), total=total, told=_told(source))

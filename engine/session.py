@@ -53,7 +53,7 @@ class Session:
         seed_everything(config.seed)
         network = create(config.model, len(self.data.classes), **self.options)
         tolerate_single_values(network)
-        self.coverage, self.source = start_weights(network, self.spec, wanted)
+        self.coverage, self.source = start_weights(network, self.spec, wanted, self.data.classes)
         self.mean: tuple[float, ...] = self.spec.mean
         self.std: tuple[float, ...] = self.spec.std
         if self.coverage and (own := network.normalisation()):

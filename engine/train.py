@@ -92,6 +92,9 @@ def _opening(session: Session, resumed: bool) -> Iterator[Event]:
         found = session.coverage
         yield Event("note", values={"key": "weights_loaded", "file": session.source, "matched": len(found.matched), "reshaped": len(found.reshaped),
                                     "missing": len(found.missing)})
+        if found.adapted:
+            yield Event("note", values={"key": "head_adapted", "names": ", ".join(found.adapted), "count": len(found.adapted),
+                                        "others": len(data.classes) - len(found.adapted)})
     if any(data.unseen):
         count, valid = data.unseen
         yield Event("note", values={"key": "accepted_unseen", "count": count, "images": len(data.train), "valid": valid})

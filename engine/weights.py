@@ -6,8 +6,8 @@ import os
 import pickle
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from engine import class_heads
 from engine.models.network import LoadMap
 from engine.types import UserError
 from engine.weights_reading import convnext, layout, values
@@ -46,7 +47,7 @@ class Coverage:
     """What became of each tensor: names of the network, but `unexpected` and the recomputed part of `ignored` are the file's.
 
     `reshaped` kept their random start because the number of classes differs. `in_order`: names said nothing, but the file holds tensors of the
-    same shapes in the same order.
+    same shapes in the same order. `adapted`: classes whose rows were found by their name in a file of other classes.
     """
 
     matched: tuple[str, ...]
@@ -55,6 +56,7 @@ class Coverage:
     ignored: tuple[str, ...]
     reshaped: tuple[str, ...]
     in_order: bool = False
+    adapted: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -62,20 +64,34 @@ class Coverage:
         return not self.missing and not self.unexpected
 
 
-def load_into(model: nn.Module, path: Path | str) -> Coverage:
+def load_into(model: nn.Module, path: Path | str, classes: Sequence[str] = ()) -> Coverage:
     """Copies the weights of the file into the network where name and shape agree.
 
+    With the `classes` of the network, layers with a row for each class take the rows of classes of the same name, where the file's are known.
     Raises UserError when the file cannot be read, when nothing in it belongs to this network, and when it holds a tensor under several names
     that do not agree.
     """
-    state = state_dict_of(safe_load(path), path)
+    content = safe_load(path)
+    state = state_dict_of(content, path)
     load_map: LoadMap = model.load_map() if hasattr(model, "load_map") else LoadMap()
-    coverage, usable = compare(model.state_dict(keep_vars=True), state, load_map)
+    own = model.state_dict(keep_vars=True)
+    coverage, usable = compare(own, state, load_map)
     if not usable:
         raise UserError("weights_foreign", path=str(path), example=next(iter(state)), wanted=next(iter(model.state_dict())))
     _check_aliases({name: value for name, value in state.items() if load_map.rename(name) in usable}, load_map, path)
+    if classes and usable:
+        theirs = class_heads.names_in(content, _length(state, load_map))
+        renamed = {load_map.rename(name): value for name, value in state.items()}
+        if moved := class_heads.moved(own, renamed, load_map, theirs, classes):
+            usable |= moved
+            coverage = replace(coverage, adapted=tuple(classes[place] for place in sorted(class_heads.partners(theirs, classes))))
     put(model, usable)
     return coverage
+
+
+def _length(state: Mapping[str, Tensor], load_map: LoadMap) -> int | None:
+    """The number of classes of a file, where one of its tensors shows it."""
+    return next((len(value) for name, value in state.items() if load_map.class_bias and load_map.rename(name) == load_map.class_bias), None)
 
 
 def put(model: nn.Module, tensors: Mapping[str, Tensor], *, strict: bool = False) -> None:

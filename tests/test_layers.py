@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FACTS, NETWORKS, TASKS, VERBS, RUNS, FACES = range(1, 7)
 LAYERS = {
     FACTS: "__init__ types registry config messages text workspace overlay overlay_labels overlay_tags predictions slicing datasets metrics augment",
-    NETWORKS: "models losses weights bare_weights weights_reading machine memory sam2",
+    NETWORKS: "models losses weights bare_weights weights_reading machine memory sam2 class_heads",
     TASKS: "tasks recipe settings stages",
     VERBS: "train schedule clock ema checkpoint restart measuring opening session advising evaluate predict explain "
            "export share video predict_video weights_mending suggesting ranking label_errors label_errors_areas folds held_out cross_checking",

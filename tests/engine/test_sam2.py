@@ -99,7 +99,8 @@ def official_names(blocks: int, stages: tuple[int, ...]) -> list[str]:
                *both(*(f"{head}.layers.{number}" for head in heads for number in range(3)))]
     prompts = ["pe_layer.positional_encoding_gaussian_matrix", *(f"point_embeddings.{number}.weight" for number in range(4)),
                "not_a_point_embed.weight", "no_mask_embed.weight", *both(*(f"mask_downscaling.{number}" for number in (0, 1, 3, 4, 6)))]
-    return ["no_mem_embed", *(f"image_encoder.trunk.{name}" for name in trunk), *both(*(f"image_encoder.neck.convs.{number}.conv" for number in range(4))),
+    return ["no_mem_embed", *(f"image_encoder.trunk.{name}" for name in trunk),
+            *both(*(f"image_encoder.neck.convs.{number}.conv" for number in range(4))),
             *(f"sam_mask_decoder.{name}" for name in decoder), *(f"sam_prompt_encoder.{name}" for name in prompts)]
 
 
