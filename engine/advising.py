@@ -55,7 +55,8 @@ class Probe:
     """What training took on this machine. `resting` and `per_image` GiB are the line through the trials, `room` what there is.
 
     `largest` is the largest batch that fits: tried on an accelerator, on a processor read off the line where `tried` is less. `loading`: CPU
-    seconds to load and augment one image; `validating`: seconds of one validation image.
+    seconds to load and augment one image; `validating`: seconds of one validation image. `limit`: the batch that nobody needs to exceed, half
+    of the images or MOST_BATCH times the published one.
     """
 
     model: str
@@ -72,6 +73,7 @@ class Probe:
     validating: float
     train_images: int
     valid_images: int
+    limit: int = 0
 
     def seconds(self, batch: int) -> float:
         """Of a step with `batch` images, between and beyond the trials by their line."""
@@ -176,7 +178,7 @@ def probe(config: TrainConfig, *, patience: float = PATIENCE_S, room: float | No
         fits = int((space - resting) / per_image) if per_image > 0 else limit
         largest = max(1, min(limit, fits, *([failed - 1] if failed else [])))
         return Probe(config.model, session.side, session.device.type, str(way), tuple(trials), resting, per_image, space, largest,
-                     max(each.batch for each in trials), loading, _validating(session), len(session.data.train), len(session.data.valid))
+                     max(each.batch for each in trials), loading, _validating(session), len(session.data.train), len(session.data.valid), limit)
 
 
 def _limit(session: Session) -> int:
@@ -359,7 +361,8 @@ def advised(config: TrainConfig, *, choose: bool, progress: Callable[[Trial], No
 
 def spoken(found: Probe, language: str | None = None) -> str:
     """One line about a probe."""
-    return messages.text("advice.line", language, model=found.model, size=found.image_size, device=found.device, way=found.way,
+    key = "advice.line" if found.largest < found.limit else "advice.line_images"
+    return messages.text(key, language, model=found.model, size=found.image_size, device=found.device, way=found.way,
                          rest=f"{found.resting:.2f}", each=f"{found.per_image:.3f}", room=f"{found.room:.1f}", largest=found.largest)
 
 
