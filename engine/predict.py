@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from engine import weights
+from engine import slicing, weights
 from engine.bare_weights import recognised
 from engine.config import TrainConfig
 from engine.datasets.images import open_image, resize
@@ -21,9 +21,10 @@ from engine.machine import choose_device
 from engine.models import ModelSpec, create
 from engine.tasks.loading import normalised
 from engine.tasks.task import PLACEHOLDER, Slides, Task, tasks
-from engine.types import Labels, UserError
+from engine.types import Instances, Labels, UserError
 
 Picture = str | Path | np.ndarray | Image.Image
+AT_ONCE = 4  # tiles of a large image
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Predictor:
     """Calls give all candidates with their scores; `labels.above(threshold, only)` filters without another forward.
 
     With `tta` each image is also seen mirrored and the like, and the views are merged. With `tiled` a window slides over images that are
-    larger than the network's input (masks only).
+    larger than the network's input (masks only). `slices` (objects only): the side in pixels of the tiles that large images are cut into as well,
+    slicing.AUTO or slicing.OFF.
     """
 
     def __init__(self, network: nn.Module, *, name: str, task: Task, classes: Sequence[str], preprocess: Preprocess,
@@ -58,6 +60,7 @@ class Predictor:
         self.network, self.name, self.task, self.classes = network.eval(), name, task, tuple(classes)
         self.preprocess, self.device, self.threshold, self.tta = preprocess, device, threshold, tta
         self.tiled = preprocess.resize == "crop"
+        self.slices = slicing.OFF
 
     @property
     def slides(self) -> bool:
@@ -94,9 +97,29 @@ class Predictor:
         pixels = [as_pixels(each) for each in images]
         if self.slides and isinstance(self.task, Slides):
             return [self.task.from_windows(self._forward_u8, each, self.preprocess.size, self.tta) for each in pixels]
-        sizes = [(each.shape[1], each.shape[0]) for each in pixels]
+        if self.slices != slicing.OFF:
+            return [self._sliced(each) for each in pixels]
+        return self._seen(pixels)
+
+    def _seen(self, pixels: Sequence[np.ndarray]) -> list[Labels]:
+        """Each of u8[H,W,3] stretched to the network's input."""
         side = self.preprocess.size
-        return self.infer(np.stack([resize(each, (side, side)) for each in pixels]), sizes)
+        return self.infer(np.stack([resize(each, (side, side)) for each in pixels]), [(each.shape[1], each.shape[0]) for each in pixels])
+
+    def _sliced(self, image: np.ndarray) -> Labels:
+        """The whole u8[H,W,3], and the tiles of a large one, a few at a time. Raises UserError for far too many."""
+        size = (image.shape[1], image.shape[0])
+        side = slicing.side_for(size, self.preprocess.size, self.slices)
+        if not side:
+            return self._seen([image])[0]
+        parts, found = slicing.tiles(size, side), []
+        for first in range(0, len(parts), AT_ONCE):
+            some = parts[first : first + AT_ONCE]
+            for tile, labels in zip(some, self._seen([tile.of(image) for tile in some]), strict=True):
+                if not isinstance(labels, Instances):
+                    raise UserError("slices_objects_only", model=self.name)
+                found.append((slicing.placed(labels, tile, size), tile))
+        return slicing.merged(found, size)
 
     @torch.inference_mode()
     def infer(self, squares: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[Labels]:
@@ -188,11 +211,10 @@ def _fill(network: nn.Module, name: str, file: Path) -> None:
 
 
 def _names(wanted: Sequence[str] | None, stored: Sequence[str], count: int) -> tuple[str, ...]:
-    """`count` names: the wanted ones first, then the stored ones, then "class 7"."""
-    names = [*(wanted or ()), *list(stored)[len(wanted or ()):]]
-    if len(names) > count:
-        raise UserError("too_many_class_names", given=len(names), wanted=count)
-    return tuple(names + [f"{PLACEHOLDER}{i}" for i in range(len(names), count)])
+    """`count` names: the wanted ones, else the stored ones, else "class 7". Raises UserError unless there is one wanted name for each class."""
+    if wanted and len(wanted) != count:
+        raise UserError("class_names_count", given=len(wanted), wanted=count, names=", ".join(wanted)[:200])
+    return tuple(wanted or [*stored, *(f"{PLACEHOLDER}{i}" for i in range(len(stored), count))])
 
 
 def as_pixels(image: Picture) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,48 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from engine.datasets.outlines import mask_of, rle_of_mask
+from engine.datasets.plain_text import decoded
 from engine.overlay import color_of
-from engine.types import NOTHING, RLE, Instances, Labels, Polygons, SemanticMask, Tags
+from engine.types import NOTHING, RLE, Instances, Labels, Polygons, SemanticMask, Tags, UserError
 
 Row = tuple[str, tuple[int, int], Labels]
 Keep = Callable[[str, bytes], str]
 Spacing = tuple[float, float]
 BACKGROUND = "background"
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+LONGEST_LIST = 1 << 20  # bytes of a text file with class names
+
+
+def class_names(text: str) -> list[str]:
+    """Names in any script, as a list with commas (Chinese ones too) or the name of a text file with one name a line.
+
+    Raises UserError for a text file that is not there, is too large or names nothing.
+    """
+    file = Path(text)
+    try:
+        there = file.is_file()
+    except (OSError, ValueError):  # a long list is no name that a file system takes
+        there = False
+    if not there:
+        if file.suffix.lower() == ".txt" and "," not in text:
+            raise UserError("path_missing", path=text)
+        return _parted(text)
+    if file.stat().st_size > LONGEST_LIST:
+        raise UserError("class_file_too_large", path=text, limit=LONGEST_LIST >> 20)
+    lines = [line.strip() for line in decoded(file.read_bytes()).splitlines() if line.strip()]
+    names = _parted(lines[0]) if len(lines) == 1 else lines
+    if not names:
+        raise UserError("class_file_empty", path=text)
+    return names
+
+
+def harmless(text: str) -> str:
+    """A cell of a table that a spreadsheet would take for a formula gets an apostrophe."""
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def _parted(text: str) -> list[str]:
+    return [each.strip() for each in text.replace("，", ",").split(",") if each.strip()]
 
 
 def inline(name: str, png: bytes) -> str:
@@ -51,6 +87,16 @@ def entry(file: str, size: tuple[int, int], labels: Labels, classes: Sequence[st
     if isinstance(labels, Tags):
         return {**whole, "tags": _tags(labels, classes, thresholds, single)}
     return {**whole, **_mask(file, labels, classes, keep, spacing)}
+
+
+def of_frame(labels: Labels, size: tuple[int, int], classes: Sequence[str], thresholds: Sequence[float] = (), *,
+             single: bool = False) -> dict[str, Any]:
+    """What is told of one frame of a video of `size`: as of an image, but areas without their masks."""
+    if isinstance(labels, Instances):
+        return {"instances": _instances(labels, classes, size)}
+    if isinstance(labels, Tags):
+        return {"tags": _tags(labels, classes, thresholds, single)}
+    return {"areas": mask_areas(labels, classes)}
 
 
 def _mask(file: str, labels: SemanticMask, classes: Sequence[str], keep: Keep, spacing: Spacing | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`predict`: images in, overlays and predictions.json out."""
+"""`predict`: images and videos in, overlays and predictions.json out."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import argparse
 import glob
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import messages
-from engine.datasets.faults import writing
+from engine import messages, slicing
+from engine.datasets.faults import printable, writing
 from engine.datasets.images import is_image, open_image, save_image
 from engine.settings import pairs
 from engine.types import Instances, Labels, SemanticMask, UserError
+from engine.video import is_video
 from engine.workspace import slug
 
 if TYPE_CHECKING:
@@ -32,8 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help=messages.text("option.device.help"))
     parser.add_argument("--tta", action="store_true", help=messages.text("cli.help.tta"))
     add_outlines(parser)
+    parser.add_argument("--slices", default="off", metavar="off|auto|N", help=messages.text("cli.help.slices"))
     parser.add_argument("--tiled", action="store_true", help=messages.text("cli.help.tiled"))
     parser.add_argument("--explain", action="store_true", help=messages.text("cli.help.explain"))
+    parser.add_argument("--every", type=int, default=1, metavar="K", help=messages.text("cli.help.every"))
     parser.add_argument("--batch", type=int, default=4, help=messages.text("cli.help.batch"))
 
 
@@ -62,26 +66,32 @@ def set_outlines(predictor: Predictor, arguments: argparse.Namespace) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from engine.predict import load
-    from engine.predictions import document
+    from engine.predictions import class_names, document
 
     check_numbers(arguments)
+    slices = slicing.wanted(arguments.slices)
     files = found_images(arguments.inputs)
-    names = _names(arguments.classes) if arguments.classes else None
+    names = class_names(arguments.classes) if arguments.classes else None
     predictor = load(arguments.target, arguments.model, classes=names, device=arguments.device, options=pairs(arguments.set),
                      image_size=arguments.image_size)
     predictor.tta, predictor.tiled = arguments.tta, arguments.tiled or predictor.tiled
+    predictor.slices = slices
+    if slices and predictor.task.name not in ("detect", "instance"):
+        raise UserError("slices_objects_only", model=predictor.name)
     set_outlines(predictor, arguments)
     if arguments.explain and predictor.task.name != "classify":
         raise UserError("explain_task", model=predictor.name, task=predictor.task.name)
-    only = _class_ids(_names(arguments.only), predictor.classes) if arguments.only else None
+    only = _class_ids(class_names(arguments.only), predictor.classes) if arguments.only else None
     out = Path(arguments.out)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    entries, failed = _predicted(predictor, files, only, arguments)
+    entries, failed = _predicted(predictor, [file for file in files if not is_video(file)], only, arguments)
+    videos, broken = _videos(predictor, [file for file in files if is_video(file)], only, arguments)
+    told = document(predictor.name, predictor.task.name, predictor.classes, entries)
     with writing(out):
-        (out / "predictions.json").write_text(
-            json.dumps(document(predictor.name, predictor.task.name, predictor.classes, entries), ensure_ascii=False, indent=1), encoding="utf-8")
-    return 2 if failed and not entries else 0
+        (out / "predictions.json").write_text(json.dumps({**told, "videos": videos} if videos else told, ensure_ascii=False, indent=1),
+                                              encoding="utf-8")
+    return 2 if failed + broken and not entries and not videos else 0
 
 
 def _predicted(predictor: Predictor, files: list[Path], only: list[int] | None, arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
@@ -104,8 +114,44 @@ def _predicted(predictor: Predictor, files: list[Path], only: list[int] | None, 
             entries.append(told)
             if arguments.explain:
                 _explain(file, told["tags"], predictor, out, stem)
-        print(messages.text("cli.found", file=file.name, count=len(shown)) if isinstance(shown, Instances) else _summary(file, entries[-1]))
+        for line in _listed(file, shown, predictor.classes, threshold) if isinstance(shown, Instances) else [_summary(file, entries[-1])]:
+            print(printable(line))
     return entries, failed
+
+
+def _videos(predictor: Predictor, files: list[Path], only: list[int] | None, arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
+    """What is told of each video, each drawn already beside its tables, and how many could not be read."""
+    from engine.predict_video import Choices, Outputs, annotate
+
+    out, told, failed = Path(arguments.out), [], 0
+    threshold = predictor.cut if arguments.threshold is None else arguments.threshold
+    choices = Choices(arguments.every, lambda labels: labels.above(threshold, only), thresholds=tuple(predictor.tag_thresholds(arguments.threshold)))
+    for file in files:
+        outputs = Outputs.beside(out, _stem(file, out, ".mp4", ".json", ".csv"))
+        try:
+            with closing(annotate(predictor, predictor.task.name, file, outputs, choices)) as steps:
+                for step in steps:
+                    if sys.stderr.isatty():
+                        print(f"\r{step.done}/{step.total}", end="", file=sys.stderr, flush=True)
+        except UserError as error:
+            print(error, file=sys.stderr)
+            failed += 1
+            continue
+        print(printable(messages.text("cli.video", file=file.name, frames=step.done, looked=step.looked_at, rows=step.objects,
+                                      video=outputs.video.name)))
+        if step.breaks_off:
+            print(printable(messages.text("cli.video_breaks_off", file=file.name, frames=step.done, total=step.total)), file=sys.stderr)
+        told.append({"file": str(file), "width": step.size[0], "height": step.size[1], "fps": round(step.fps, 4), "frames": step.done,
+                     "every": arguments.every, "video": outputs.video.name, "detections": outputs.found.name, "table": outputs.table.name})
+    return told, failed
+
+
+def _listed(file: Path, labels: Instances, classes: tuple[str, ...], threshold: float) -> Iterator[str]:
+    """How many objects were found, and of each its class, its score and its corners in pixels."""
+    yield messages.text("cli.found", file=file.name, count=len(labels), threshold=f"{threshold:g}")
+    scores = labels.scores if labels.scores is not None else [1.0] * len(labels)
+    for number, (class_id, score, box) in enumerate(zip(labels.classes, scores, labels.boxes.round().astype(int).tolist(), strict=True), 1):
+        yield messages.text("cli.found_one", number=number, name=classes[class_id], score=f"{score:.3f}", box=", ".join(map(str, box)))
 
 
 def _explain(file: Path, tags: list[dict[str, Any]], predictor: Predictor, out: Path, stem: str) -> None:
@@ -142,27 +188,31 @@ def _summary(file: Path, told: dict[str, Any]) -> str:
 
 def check_numbers(arguments: argparse.Namespace) -> None:
     """Raises UserError for a number that makes no sense."""
-    for name, low, high in (("batch", 1, 1024), ("threshold", 0, 1), ("nms", 0, 1), ("detections", 1, 2000)):
-        value = getattr(arguments, name)
+    for name, low, high in (("batch", 1, 1024), ("threshold", 0, 1), ("nms", 0, 1), ("detections", 1, 2000), ("every", 1, 1000)):
+        value = getattr(arguments, name, None)
         if value is not None and not low <= value <= high:
             raise UserError("option_bounds", name=name, value=value, low=low, high=high)
 
 
 def found_images(inputs: list[str]) -> list[Path]:
-    """Files, folders (searched through) and globs, in order, each once. Raises UserError naming an input without images."""
+    """Images and videos: files, folders (searched through) and globs, in order, each once. Raises UserError naming an input without any."""
     found: dict[Path, None] = {}
     for each in inputs:
         path = Path(each)
         if path.is_dir():
-            matches = _without_masks(path, sorted(file for file in path.rglob("*") if is_image(file) and not file.is_dir()))
+            matches = _without_masks(path, sorted(file for file in path.rglob("*") if _is_seen(file)))
         elif path.exists():
             matches = [path]
         else:
-            matches = sorted(file for file in map(Path, glob.glob(each, recursive=True)) if is_image(file) and not file.is_dir())  # noqa: PTH207
+            matches = sorted(file for file in map(Path, glob.glob(each, recursive=True)) if _is_seen(file))  # noqa: PTH207
         if not matches:
             raise UserError("no_image_files", path=each)
         found.update(dict.fromkeys(matches))
     return list(found)
+
+
+def _is_seen(file: Path) -> bool:
+    return (is_image(file) or is_video(file)) and not file.is_dir()
 
 
 def _without_masks(folder: Path, files: list[Path]) -> list[Path]:
@@ -178,15 +228,17 @@ def _draw(file: Path, labels: Labels, predictor: Predictor, out: Path) -> str:
     """The overlay as OUT/<stem>.jpg; a second file of the same stem gets a number. Returns the stem."""
     from engine.overlay_labels import draw_labels
 
-    target, number = out / f"{file.stem}.jpg", 2
-    while target.resolve() == file.resolve() or target.exists():
-        target, number = out / f"{file.stem}_{number}.jpg", number + 1
-    save_image(target, draw_labels(open_image(file), labels, predictor.classes, thresholds=predictor.tag_thresholds(None)))
-    return target.stem
+    stem = _stem(file, out, ".jpg")
+    save_image(out / f"{stem}.jpg", draw_labels(open_image(file), labels, predictor.classes, thresholds=predictor.tag_thresholds(None)))
+    return stem
 
 
-def _names(text: str) -> list[str]:
-    return [each.strip() for each in text.replace("，", ",").split(",") if each.strip()]
+def _stem(file: Path, out: Path, *suffixes: str) -> str:
+    """A name in OUT that no file with one of these suffixes has yet."""
+    stem, number = file.stem, 2
+    while any((out / f"{stem}{suffix}").exists() for suffix in suffixes):
+        stem, number = f"{file.stem}_{number}", number + 1
+    return stem
 
 
 def _class_ids(wanted: list[str], classes: tuple[str, ...]) -> list[int]:

@@ -33,6 +33,7 @@ class Stub:
     """A predictor that counts its forwards."""
 
     name, task, classes, threshold = "stub", SimpleNamespace(name="detect"), ("a",), 0.3
+    tiled = False
 
     def __init__(self):
         self.seen = 0
@@ -282,10 +283,11 @@ def test_certainty_is_never_rounded_up_to_a_hundred_percent():
     assert findings.percent(0.5) == "50.0 %"
 
 
-@pytest.mark.parametrize(("task", "shown"), [("detect", "threshold"), (None, "threshold"), ("semantic", "threshold contours tta tiled"),
-                                             ("instance", "threshold contours nms tta every"), ("classify", "own explain tta")])
+@pytest.mark.parametrize(("task", "shown"), [("detect", "threshold tta slices"), (None, "threshold tta slices"),
+                                             ("semantic", "threshold contours tta tiled"),
+                                             ("instance", "threshold contours nms tta every slices"), ("classify", "own explain tta")])
 def test_each_task_shows_its_own_controls(task, shown):
-    names = ("threshold", "contours", "own", "explain", "nms", "tta", "tiled", "every")
+    names = ("threshold", "contours", "own", "explain", "nms", "tta", "tiled", "every", "slices")
     assert [name for name, update in zip(names, controls.for_task(task, "en"), strict=True) if update.visible] == shown.split()
 
 
@@ -295,6 +297,15 @@ def test_looking_several_times_does_not_change_the_loaded_model():
     assert prepared(loaded, tta=True, tiled=True).tta
     assert not loaded.tta
     assert not loaded.tiled
+
+
+def test_slices_are_for_objects_and_nonsense_is_told():
+    loaded = Stub()
+    assert [prepared(loaded, tta=False, tiled=False, slices=said).slices for said in ("off", "auto", "640")] == [0, -1, 640]
+    with pytest.raises(UserError):
+        prepared(loaded, tta=False, tiled=False, slices="few")
+    loaded.task = SimpleNamespace(name="classify")
+    assert prepared(loaded, tta=False, tiled=False, slices="auto").slices == 0
 
 
 def there(markup):
@@ -331,8 +342,9 @@ def test_nothing_more_is_asked_of_other_models():
 
 
 def test_another_answer_is_another_way_to_look():
-    first, second = (asking.Look("weights/a.pth", "timm", inside, False, False, False, 1.0, False) for inside in (None, "resnet18"))
-    assert first.way != second.way and hash(first.way)
+    first, second, third = (asking.Look("weights/a.pth", "timm", inside, False, False, False, slices, 1.0, False)
+                            for inside, slices in ((None, "off"), ("resnet18", "off"), (None, "auto")))
+    assert len({first.way, second.way, third.way}) == 3
 
 
 def test_a_bare_file_that_was_told_its_backbone_predicts(tmp_path):

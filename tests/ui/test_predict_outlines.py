@@ -91,6 +91,6 @@ def test_the_page_asks_for_every_overlapping_mask_and_begins_where_the_model_doe
 
 
 def test_a_result_sets_the_sliders_to_what_the_model_has(found):
-    threshold, _, opacity, contours, *_, nms, tta, tiled, every = controls.for_result(found, 0.45, False, "en")
+    threshold, _, opacity, contours, *_, nms, tta, tiled, every, slices = controls.for_result(found, 0.45, False, "en")
     assert (threshold.value, opacity.value, nms.value) == (0.25, 0.45, 0.7)
-    assert [each.visible for each in (contours, nms, tta, tiled, every)] == [True, True, True, False, True]
+    assert [each.visible for each in (contours, nms, tta, tiled, every, slices)] == [True, True, True, False, True, True]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,118 +15,38 @@ import gradio as gr
 from engine.types import UserError
 from engine.workspace import Workspace
 from ui.guard import guarded
-from ui.html import tag
-from ui.i18n import label, language_of, static, t
-from ui.pages.predict import asking, controls, downloads, models, view
+from ui.i18n import language_of, t
+from ui.pages.predict import asking, camera, controls, downloads, film, models, view
 from ui.pages.predict.asking import Look
-from ui.pages.predict.result import OVERLAP, Filter, Result, find_objects, overlap_of, prepared
-from ui.pages.train.data import WEIGHT_SUFFIXES
+from ui.pages.predict.layout import IMAGES, SOURCES, VIDEO, Parts, layout
+from ui.pages.predict.result import Filter, Result, filter_of, find_objects, overlap_of
 from ui.pages.train.data import find as find_dataset
 from ui.progress import Work
 from ui.selection import App, go_to
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 QUEUED: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_id": "model", "concurrency_limit": 1}
-PLAIN: dict[str, Any] = {"apply_default_css": False}
-DEFAULT_THRESHOLD = 0.45
 WRITERS = {"json": downloads.json_file, "csv": downloads.csv_file, "zip": downloads.zip_file}
 
 
-@dataclass(frozen=True)
-class Parts:
-    """The components of the page. `found` holds the Result, `index` which of its images is shown."""
-
-    model: gr.Dropdown
-    kind: gr.Dropdown
-    inside: gr.Dropdown
-    train: gr.Button
-    upload: gr.UploadButton
-    files: gr.File
-    sample: gr.Button
-    threshold: gr.Slider
-    only: gr.Dropdown
-    opacity: gr.Slider
-    contours: gr.Checkbox
-    own: gr.Checkbox
-    explain: gr.Dropdown
-    nms: gr.Slider
-    tta: gr.Checkbox
-    tiled: gr.Checkbox
-    every: gr.Checkbox
-    downloads: tuple[tuple[gr.Button, gr.DownloadButton], ...]
-    well: gr.HTML
-    strip: gr.HTML
-    found: gr.State
-    index: gr.State
-
-    @property
-    def filters(self) -> list[Any]:
-        return [self.threshold, self.only, self.opacity, self.contours, self.own, self.explain, self.nms, self.every]
-
-    @property
-    def looks(self) -> list[Any]:
-        """How the model is asked to look: a change asks it again."""
-        return [self.model, self.kind, self.inside, self.tta, self.tiled, self.every]
-
-    @property
-    def by_model(self) -> list[Any]:
-        """What `controls` shows and hides when a model is chosen."""
-        return [self.threshold, self.contours, self.own, self.explain, self.nms, self.tta, self.tiled, self.every]
-
-    @property
-    def by_task(self) -> list[Any]:
-        """What `controls` sets when images have been looked at."""
-        return [self.threshold, self.only, self.opacity, self.contours, self.own, self.explain, self.nms, self.tta, self.tiled, self.every]
-
-
 def build(app: App) -> None:
-    parts = _layout(app)
+    parts = layout(app)
+    _wire_sources(parts)
     _wire_models(app, parts)
     _wire_finding(app, parts)
     _wire_view(parts)
     _wire_downloads(parts)
+    film.wire(app, parts)
+    camera.wire(app, parts)
 
 
-def _layout(app: App) -> Parts:
-    found, index = gr.State(None), gr.State(0)
-    with gr.Row(elem_classes="lb-split", elem_id="lb-predict"):
-        with gr.Column(elem_classes="lb-side", scale=0, min_width=320):
-            gr.HTML(static(lambda language: tag("h2", t("predict.title", language), class_="lb-heading")), js_on_load=None, **PLAIN)
-            model = gr.Dropdown([], label=label("predict.model"), interactive=True, elem_id="lb-predict-model")
-            kind = gr.Dropdown([], label=label("predict.kind"), info=label("predict.kind.help"), visible=False, elem_id="lb-predict-kind")
-            inside = gr.Dropdown([], label=label("predict.inside"), info=label("predict.inside.help"), visible=False, allow_custom_value=True,
-                                 elem_id="lb-predict-inside")
-            train = gr.Button(label("runs.start"), variant="primary", visible=False, elem_id="lb-predict-train")
-            upload = gr.UploadButton(label("predict.add_weights"), file_types=list(WEIGHT_SUFFIXES), size="sm", visible=not app.demo)
-            files = gr.File(label=label("predict.files"), file_count="multiple", file_types=["image"], height=190, elem_id="lb-predict-files")
-            sample = gr.Button(label("predict.sample"), size="sm", elem_id="lb-predict-sample")
-            with gr.Group():
-                own = gr.Checkbox(True, label=label("predict.own"), info=label("predict.own.help"), visible=False, elem_id="lb-predict-own")
-                threshold = gr.Slider(0.0, 1.0, DEFAULT_THRESHOLD, step=0.01, label=label("predict.threshold"), elem_id="lb-predict-threshold")
-                nms = gr.Slider(0.05, 1.0, OVERLAP, step=0.05, label=label("predict.nms"), info=label("predict.nms.help"), visible=False,
-                                elem_id="lb-predict-nms")
-                only = gr.Dropdown([], multiselect=True, label=label("predict.only"), info=label("predict.only.help"), elem_id="lb-predict-only")
-                explain = gr.Dropdown([], label=label("predict.explain"), info=label("predict.explain.help"), visible=False,
-                                      elem_id="lb-predict-explain")
-                opacity = gr.Slider(0.0, 1.0, 1.0, step=0.05, label=label("predict.opacity"), elem_id="lb-predict-opacity")
-                contours = gr.Checkbox(False, label=label("predict.contours"), visible=False, elem_id="lb-predict-contours")
-            with gr.Group():
-                tta = gr.Checkbox(False, label=label("predict.tta"), info=label("predict.tta.help"), visible=False, elem_id="lb-predict-tta")
-                tiled = gr.Checkbox(False, label=label("predict.tiled"), info=label("predict.tiled.help"), visible=False, elem_id="lb-predict-tiled")
-                every = gr.Checkbox(False, label=label("predict.every"), info=label("predict.every.help"), visible=False, elem_id="lb-predict-every")
-            with gr.Row(elem_classes="lb-pair"):
-                files_of = tuple(_download(name) for name in WRITERS)
-        with gr.Column(elem_classes="lb-main"):
-            strip = gr.HTML("", js_on_load=view.STRIP_JS, visible=False, elem_id="lb-predict-strip", **PLAIN)
-            well = gr.HTML(static(view.empty), js_on_load=view.JS, elem_id="lb-predict-result", **PLAIN)
-    return Parts(model, kind, inside, train, upload, files, sample, threshold, only, opacity, contours, own, explain, nms, tta, tiled, every,
-                 files_of, well, strip, found, index)
+def _wire_sources(parts: Parts) -> None:
+    """Images, a video or the camera: each has its own controls and its own room."""
+    def chose(source: str) -> list[Any]:
+        sides = [gr.Column(visible=source == IMAGES), gr.Column(visible=source == VIDEO), gr.Column(visible=source == IMAGES)]
+        return [*sides, *(gr.Column(visible=source == each) for each in SOURCES)]
 
-
-def _download(name: str) -> tuple[gr.Button, gr.DownloadButton]:
-    """A button that a person presses, and the hidden one that holds the file."""
-    return (gr.Button(label(f"predict.{name}"), size="sm", interactive=False, elem_id=f"lb-predict-{name}"),
-            gr.DownloadButton(name.upper(), visible="hidden", elem_id=f"lb-predict-{name}-file"))
+    parts.source.change(chose, parts.source, [*parts.sides, *parts.rooms], **QUIET)
 
 
 def _wire_models(app: App, parts: Parts) -> None:
@@ -217,8 +136,7 @@ def _wire_finding(app: App, parts: Parts) -> None:
 
 def _search(weights: Path, look: Look, paths: Sequence[Path], report: Any, language: str) -> Result:
     loaded = models.predictors(weights, look.told)
-    predictor = prepared(loaded, tta=look.tta, tiled=look.tiled, every=look.every)
-    result = find_objects(predictor, paths, lambda done, total: report(done, total, t("predict.finding", language)))
+    result = find_objects(look.prepare(loaded), paths, lambda done, total: report(done, total, t("predict.finding", language)))
     result.source, result.look, result.nms = (weights, look.told), look.way, overlap_of(loaded)
     return result
 
@@ -237,7 +155,7 @@ def sample_image(workspace: Workspace, dataset: str | None) -> Path:
 def _wire_view(parts: Parts) -> None:
     @guarded
     def show(request: gr.Request, found: Result | None, index: int, *chosen: Any) -> Any:
-        return gr.skip() if found is None else view.result_html(found, index, _filter(*chosen), language_of(request))
+        return gr.skip() if found is None else view.result_html(found, index, filter_of(*chosen), language_of(request))
 
     @guarded
     def pick(event: gr.EventData) -> int:
@@ -256,18 +174,12 @@ def _wire_view(parts: Parts) -> None:
     parts.strip.pick(pick, None, parts.index, **QUIET).then(show, looked_at, parts.well, **QUEUED)
 
 
-def _filter(threshold: float, only: list[int] | None, opacity: float, contours: bool, own: bool, explain: int | None, nms: float,
-            every: bool) -> Filter:
-    wanted = None if explain is None or int(explain) < 0 else int(explain)
-    return Filter(float(threshold), tuple(only) if only else None, float(opacity), bool(contours), bool(own), wanted, float(nms), bool(every))
-
-
 def _wire_downloads(parts: Parts) -> None:
     """A press writes the file for the filter as it stands, then the browser fetches it."""
     for (button, file), write in zip(parts.downloads, WRITERS.values(), strict=True):
         @guarded
         def make(found: Result | None, *chosen: Any, write: Any = write) -> Any:
-            return gr.skip() if found is None else str(write(found, _filter(*chosen)))
+            return gr.skip() if found is None else str(write(found, filter_of(*chosen)))
 
         fetch = f"() => {{ document.querySelector('#{file.elem_id} a, a#{file.elem_id}, button#{file.elem_id}')?.click(); }}"
         button.click(make, [parts.found, *parts.filters], file, **QUEUED).then(None, None, None, js=fetch, **QUIET)

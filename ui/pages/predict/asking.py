@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from engine.models import models as registry
 from ui.i18n import label
 from ui.pages.predict import models
+from ui.pages.predict.result import prepared
+
+if TYPE_CHECKING:
+    from engine.predict import Predictor
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,17 @@ class Look:
     tta: bool
     tiled: bool
     every: bool
+    slices: str | None
     opacity: float
     contours: bool
 
     @property
     def way(self) -> tuple[Any, ...]:
-        return self.chosen, self.told, self.tta, self.tiled, self.every
+        return self.chosen, self.told, self.tta, self.tiled, self.every, self.slices
+
+    def prepare(self, predictor: Predictor) -> Predictor:
+        """The loaded model, told to look this way. Raises UserError for slices that make no sense."""
+        return prepared(predictor, tta=self.tta, tiled=self.tiled, every=self.every, slices=self.slices or "off")
 
     @property
     def told(self) -> models.Told:

@@ -38,7 +38,8 @@ def for_result(result: Result, opacity: float, contours: bool, language: str) ->
 
 
 def _looks(task: str) -> list[Any]:
-    return [gr.Checkbox(visible=task != DETECT), gr.Checkbox(visible=task == SEMANTIC), gr.Checkbox(visible=task == INSTANCE)]
+    return [gr.Checkbox(visible=True), gr.Checkbox(visible=task == SEMANTIC), gr.Checkbox(visible=task == INSTANCE),
+            gr.Dropdown(visible=task in (DETECT, INSTANCE))]
 
 
 def _threshold(task: str, language: str) -> str:

@@ -18,11 +18,11 @@ from pycocotools import mask as coco_mask
 
 from engine import predictions
 from engine.datasets.images import open_image
-from engine.predictions import Keep, inline
+from engine.predictions import FORMULA, Keep, harmless, inline
 from ui.pages.predict.pictures import drawn
 from ui.pages.predict.result import CLASSIFY, DETECT, INSTANCE, Filter, Result, Shot
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+__all__ = ["FORMULA", "as_json", "csv_file", "harmless", "json_file", "zip_file"]
 COLUMNS = {
     "detect": ("file", "class", "score", "x", "y", "width", "height"),
     "instance": ("file", "class", "score", "x", "y", "width", "height", "area"),
@@ -118,11 +118,6 @@ def _rows(image: dict[str, Any], result: Result, chosen: Filter) -> Iterator[lis
     limits = result.limits(chosen)
     for found in image.get("tags", ()):
         yield [found["class"], found["score"], "" if result.exclusive else round(limits[found["class_id"]], 4), int(found["present"])]
-
-
-def harmless(text: str) -> str:
-    """A cell that a spreadsheet would take for a formula gets an apostrophe."""
-    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _new(name: str) -> Path:

@@ -22,7 +22,7 @@ THUMB = 96
 
 def picture(result: Result, shot: Shot, chosen: Filter) -> str:
     """The image with what passes the filter drawn on it; never larger than a screen needs."""
-    return _encoded(drawn(shown_pixels(shot.file, FINE if result.task == INSTANCE else SHORTEST), result, shot, chosen))
+    return encoded(drawn(shown_pixels(shot.file, FINE if result.task == INSTANCE else SHORTEST), result, shot, chosen))
 
 
 def drawn(plain: np.ndarray, result: Result, shot: Shot, chosen: Filter, *, names: bool = False) -> np.ndarray:
@@ -54,7 +54,7 @@ def heat(result: Result, file: Path, class_name: str) -> str:
     """The image with the heat map of a class. Raises UserError for a class that the model does not know, and for other models."""
     if class_name not in result.classes:
         raise UserError("unknown_class", name=class_name, known=", ".join(result.classes))
-    return _encoded(draw_heat(open_image(file), evidence_of(result, file, result.classes.index(class_name))))
+    return encoded(draw_heat(open_image(file), evidence_of(result, file, result.classes.index(class_name))))
 
 
 @lru_cache(maxsize=256)
@@ -76,10 +76,17 @@ def shown_pixels(file: Path, shortest: int = SHORTEST) -> np.ndarray:
 def thumbnail(file: Path) -> str:
     pixels = shown_pixels(file)
     scale = THUMB / max(pixels.shape[:2])
-    return _encoded(resize(pixels, (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))))
+    return encoded(resize(pixels, (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))))
 
 
-def _encoded(pixels: np.ndarray) -> str:
+def fitted(pixels: np.ndarray, longest: int) -> np.ndarray:
+    """The same picture, its longer side no longer than this."""
+    scale = min(1.0, longest / max(pixels.shape[:2]))
+    return resize(pixels, (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))))
+
+
+def encoded(pixels: np.ndarray) -> str:
+    """As a data address."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=88)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

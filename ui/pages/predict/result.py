@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gradio.utils import get_upload_folder
 
+from engine import slicing
 from engine.datasets.spacing import Spacing, spacing_of
 from engine.types import Instances, Labels, SemanticMask, UserError
 
@@ -99,9 +100,20 @@ class Filter:
         return found
 
 
-def prepared(predictor: Predictor, *, tta: bool, tiled: bool, every: bool = False) -> Predictor:
-    """The same model, told how to look. The loaded one is shared, and stays as it is. Masks that overlap are all kept, for the filter to judge."""
+def filter_of(threshold: float, only: Sequence[int] | None, opacity: float, contours: bool, own: bool, explain: int | None, nms: float,
+              every: bool) -> Filter:
+    """As the controls of the page stand."""
+    wanted = None if explain is None or int(explain) < 0 else int(explain)
+    return Filter(float(threshold), tuple(only) if only else None, float(opacity), bool(contours), bool(own), wanted, float(nms), bool(every))
+
+
+def prepared(predictor: Predictor, *, tta: bool, tiled: bool, every: bool = False, slices: str = "off") -> Predictor:
+    """The same model, told how to look. The loaded one is shared, and stays as it is. Masks that overlap are all kept, for the filter to judge.
+
+    `slices` is for objects; other models look at their images whole. Raises UserError for slices that make no sense.
+    """
     own = copy.copy(predictor)
+    own.slices = slicing.wanted(slices) if predictor.task.name in (DETECT, INSTANCE) else slicing.OFF
     own.tta, own.tiled = tta, tiled or predictor.tiled
     if predictor.task.name == INSTANCE:
         own.adjust(nms=1.0, every_class=every)

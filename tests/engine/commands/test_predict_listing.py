@@ -1,0 +1,84 @@
+"""What `predict` is told and what it tells: class names from a list or a file, and a line for each object."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from engine.__main__ import main
+from engine.models import create
+from engine.predict import load
+from engine.predictions import class_names
+from engine.types import Instances, UserError
+
+NAMES = ["飞机", "船", "车辆", "建筑"]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A published checkpoint: weights of four classes and no names."""
+    torch.manual_seed(0)
+    file = tmp_path_factory.mktemp("bare") / "official.pth"
+    torch.save({"model": create("deimv2_atto", 4).state_dict()}, file)
+    return file
+
+
+@pytest.mark.parametrize("text", ["飞机,船,车辆,建筑", " 飞机， 船,车辆 ，建筑,"])
+def test_names_are_a_list_with_commas_of_any_script(text):
+    assert class_names(text) == NAMES
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
+def test_names_are_the_lines_of_a_text_file_however_it_was_saved(tmp_path, encoding):
+    (tmp_path / "names.txt").write_bytes("\r\n".join([*NAMES, ""]).encode(encoding))
+    assert class_names(str(tmp_path / "names.txt")) == NAMES
+    (tmp_path / "names.txt").write_bytes(",".join(NAMES).encode(encoding))
+    assert class_names(str(tmp_path / "names.txt")) == NAMES
+
+
+def test_a_file_of_names_that_is_missing_or_empty_is_told(tmp_path):
+    (tmp_path / "empty.txt").write_text("\n \n")
+    for name, key in (("none.txt", "path_missing"), ("empty.txt", "class_file_empty")):
+        with pytest.raises(UserError) as caught:
+            class_names(str(tmp_path / name))
+        assert caught.value.key == key
+    assert class_names("a" * 5000) == ["a" * 5000], "a list may be longer than a file name"
+
+
+@pytest.mark.parametrize("given", [NAMES[:3], [*NAMES, "桥"]])
+def test_there_must_be_one_name_for_each_class(weights, given):
+    with pytest.raises(UserError) as caught:
+        load(weights, "deimv2_atto", device="cpu", classes=given)
+    assert caught.value.key == "class_names_count"
+    assert f"{len(given)} class names" in str(caught.value) and "exactly 4 names" in str(caught.value)
+
+
+def test_weights_without_names_get_those_that_are_given(weights):
+    assert load(weights, "deimv2_atto", device="cpu", classes=NAMES).classes == tuple(NAMES)
+    assert load(weights, "deimv2_atto", device="cpu").classes == ("class 0", "class 1", "class 2", "class 3")
+
+
+def test_every_object_is_listed_as_the_file_says_it(weights, tmp_path, picture, capsys):
+    (tmp_path / "names.txt").write_text("\n".join(NAMES), encoding="utf-8")
+    picture(tmp_path / "a.png", 120, 80)
+    out = tmp_path / "out"
+    command = ["predict", str(weights), str(tmp_path / "a.png"), "--model", "deimv2_atto", "--out", str(out), "--device", "cpu"]
+    assert main([*command, "--threshold", "0.012", "--image-size", "96"]) == 0
+    told = json.loads((out / "predictions.json").read_text(encoding="utf-8"))["images"][0]["instances"]
+    lines = capsys.readouterr().out.splitlines()
+    assert told and lines[0] == f"a.png: {len(told)} found (score 0.012 or more)"
+    x, y, width, height = told[0]["box"]
+    assert lines[1].startswith(f"  [1] {told[0]['class']} - score {told[0]['score']:.3f} - corners (")
+    np.testing.assert_allclose([int(v) for v in lines[1].split("(")[1].rstrip(")").split(", ")], [x, y, x + width, y + height], atol=0.51)
+    assert len(lines) == 1 + len(told)
+
+
+def test_without_a_threshold_a_box_needs_0_45(weights, tmp_path, picture, capsys, monkeypatch):
+    from engine.predict import Predictor
+
+    found = Instances([[1, 1, 5, 5], [2, 2, 9, 9]], [0, 1], [0.46, 0.44])
+    monkeypatch.setattr(Predictor, "batch", lambda self, images: [found for _ in images])
+    picture(tmp_path / "a.png")
+    assert main(["predict", str(weights), str(tmp_path / "a.png"), "--model", "deimv2_atto", "--out", str(tmp_path / "out"), "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["a.png: 1 found (score 0.45 or more)", "  [1] class 0 - score 0.460 - corners (1, 1, 5, 5)"]
