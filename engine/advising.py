@@ -328,7 +328,8 @@ def settled(config: TrainConfig, found: Probe, wanted: int, workers: int = 0) ->
         yield Derived("accumulate", gathered, "advice_accumulate", {**values, "effective": gathered * batch})
     if config.minutes:
         epochs = 60 * config.minutes / max(1e-6, epoch)
-        yield Derived("epochs", round(epochs, 1), "advice_epochs", {"minutes": config.minutes, "seconds": round(epoch, 1)})
+        whole = round(epochs, 1) if epochs < 10 else int(epochs)
+        yield Derived("epochs", whole, "advice_epochs", {"minutes": config.minutes, "seconds": round(epoch, 1)})
     elif config.epochs:
         minutes = stages.run_epochs(config) * epoch / 60
         yield Derived("minutes", round(minutes, 1), "advice_minutes", {"epochs": stages.run_epochs(config), "seconds": round(epoch, 1)})

@@ -13,7 +13,7 @@ from engine.datasets import labeling_tables, thumbnails
 from engine.datasets import store_journal as journal
 from engine.datasets import store_rows as rows
 from engine.datasets.objects import clean_name
-from engine.datasets.store import Dataset, check_classes
+from engine.datasets.store import Dataset, check_classes, keep_history
 from engine.datasets.store_classes import Classes
 from engine.types import SPLITS, Labels, UserError
 
@@ -167,7 +167,7 @@ def set_groups(dataset: Dataset, groups: Mapping[int, str | None]) -> Edit:
 
 def replace_labels(dataset: Dataset, labels: Mapping[int, Labels | None], action: str = "labels_replaced",
                    values: Mapping[str, Any] | None = None) -> Edit:
-    """New labels for each of these images; None = nobody has looked at it."""
+    """New labels for each of these images; None = nobody has looked at it. The old ones stay in the history of each image."""
     with _made(dataset, action, values) as change:
         classes = Classes.load(change.connection)
         for each in labels.values():
@@ -175,6 +175,7 @@ def replace_labels(dataset: Dataset, labels: Mapping[int, Labels | None], action
         _touch_known(dataset, change, labels)
         change.save(labels=True)
         for image_id, each in labels.items():
+            keep_history(change.connection, image_id)
             rows.put_labels(change.connection, image_id, each, classes)
     return _latest(dataset, change)
 

@@ -19,6 +19,7 @@ from engine.datasets import labeling_tables as tables
 from engine.datasets import store_journal
 from engine.datasets.images import open_image, resize
 from engine.datasets.labeling_derive import KINDS, derive
+from engine.datasets.labeling_keys import by_keys, keys_of
 from engine.datasets.labeling_queue import ORDERS, STATES, Queue, one_tag_each, progress, queue
 from engine.datasets.labeling_shapes import KIND_OF_TASK, Document, document, kind_of, labels_of, parted, suggested_of, suggested_tags_of
 from engine.datasets.labeling_suggested import Suggestion
@@ -27,8 +28,8 @@ from engine.datasets.store_classes import Classes
 from engine.datasets.store_rows import state_of
 from engine.types import Instances, Labels, UserError
 
-__all__ = ["KINDS", "MARKS", "ORDERS", "STATES", "Mark", "Opened", "Queue", "Saved", "derive", "history", "mark_of", "one_tag_each", "opened",
-           "picture", "progress", "queue", "save", "version"]
+__all__ = ["KINDS", "MARKS", "ORDERS", "STATES", "Mark", "Opened", "Queue", "Saved", "class_keys", "derive", "history", "mark_of", "one_tag_each",
+           "opened", "picture", "progress", "queue", "save", "version"]
 MARKS = ("checked", "skipped")
 LARGEST_SIDE, LOSSLESS_PIXELS = 6144, 300_000
 LONGEST_WHO = 80
@@ -102,11 +103,14 @@ def save(dataset: Dataset, image_id: int, sent: Any, *, expected: int, who: str 
     """
     if mark is not None and mark not in MARKS:
         raise UserError("labels_unreadable", what="mark")
-    size, kind, state, revision = _facts(dataset, image_id)
+    size, kind, state, revision, classes = _facts(dataset, image_id)
+    if expected != revision:  # before anything else: the ids of another list of classes mean nothing now
+        raise UserError("labels_changed", id=image_id)
     made = Mark(mark, who[:LONGEST_WHO], store_journal.now(), revision, token[:64])
     if sent is None:
         return _save_mark(dataset, image_id, made, expected, state)
-    kind, names = kind or KIND_OF_TASK.get(dataset.task, "objects"), dataset.classes
+    kind, names = kind or KIND_OF_TASK.get(dataset.task, "objects"), classes.names
+    sent = by_keys(sent, classes)
     truth, waiting = parted(sent)
     labels = labels_of(truth, kind, names, size)
     seen = sent.get("suggested_at") if isinstance(sent.get("suggested_at"), str) else None
@@ -165,13 +169,19 @@ def _derived_of(connection: sqlite3.Connection, image_id: int, revision: int) ->
     return [place for place in json.loads(found[0]) if type(place) is int and place >= 0] if found else []
 
 
-def _facts(dataset: Dataset, image_id: int) -> tuple[tuple[int, int], str | None, str, int]:
-    """(size, kind of labels, stored state, revision) of an image, without reading its labels."""
+def _facts(dataset: Dataset, image_id: int) -> tuple[tuple[int, int], str | None, str, int, Classes]:
+    """(size, kind of labels, stored state, revision) of an image, without reading its labels, and the classes of the set."""
     with dataset.connection() as connection:
         found = connection.execute("SELECT width, height, kind, state, revision FROM images WHERE id = ?", (image_id,)).fetchone()
         if found is None:
             raise UserError("image_unknown", id=image_id, name=dataset.id)
-        return (found[0], found[1]), found[2], found[3], found[4] + epoch_of(connection)
+        return (found[0], found[1]), found[2], found[3], found[4] + epoch_of(connection), Classes.load(connection)
+
+
+def class_keys(dataset: Dataset) -> list[list[int]]:
+    """For each class the keys under which documents may name it: its own first, then those of classes that were merged into it."""
+    with dataset.connection() as connection:
+        return keys_of(Classes.load(connection))
 
 
 def version(dataset: Dataset, image_id: int, revision: int) -> Document:

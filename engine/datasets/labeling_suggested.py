@@ -9,6 +9,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -83,9 +84,14 @@ def write(connection: sqlite3.Connection, classes: Classes, image_id: int, made:
     tags = {key: value for key, value in zip(classes.keys, made.tags or (), strict=False) if value is not None}
     text = json.dumps({"shapes": shapes, "tags": tags or None}, separators=(",", ":"))
     connection.execute("INSERT INTO suggestions (image_id, source, at, count, document) VALUES (?,?,?,?,?)",
-                       (image_id, made.source, made.at or store_journal.now(), made.count, text))
+                       (image_id, made.source, made.at or _instant(), made.count, text))
     shown = {shape["cls"] for shape in shapes} | {key for key, value in tags.items() if value > 0.5}
     connection.executemany("INSERT INTO suggested (class_id, image_id) VALUES (?,?)", ((key, image_id) for key in sorted(shown)))
+
+
+def _instant() -> str:
+    """UTC to the microsecond: it tells suggestions from those that were there a moment ago."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def put(dataset: Dataset, image_id: int, made: Suggestion, *, expected: int | None = None) -> bool:

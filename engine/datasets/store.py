@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from engine.datasets.health import Report
     from engine.datasets.splits import Item
 
-__all__ = ["FILE", "Dataset", "Row", "check_classes", "epoch_of", "is_dataset"]
+__all__ = ["FILE", "Dataset", "Row", "check_classes", "epoch_of", "is_dataset", "keep_history"]
 BATCH = 500
 Beside = Callable[[sqlite3.Connection, Classes, int], None]
 COLUMNS = "id, name, split, width, height, file, state, revision, objects, grp, kind, extra"
@@ -217,8 +217,7 @@ class Dataset(StoreFile):
         revision = found[0] + epoch_of(connection)
         if expected not in (None, revision):
             raise UserError("labels_changed", id=image_id)
-        before = rows.snapshot(found[1], found[2], rows.shapes_of(connection, [image_id]).get(image_id, []))
-        connection.execute("INSERT INTO history (image_id, revision, at, before) VALUES (?,?,?,?)", (image_id, revision, store_journal.now(), before))
+        keep_history(connection, image_id)
         rows.put_labels(connection, image_id, labels, classes)
         connection.execute("UPDATE images SET revision = revision + 1 WHERE id = ?", (image_id,))
         connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'revision'")
@@ -293,6 +292,14 @@ def check_classes(labels: Labels | None, classes: Classes) -> None:
     """Raises UserError for objects of a class that there is not."""
     if isinstance(labels, Instances) and len(labels) and labels.classes.max() >= len(classes.names):
         raise UserError("class_unknown", id=int(labels.classes.max()), count=len(classes.names))
+
+
+def keep_history(connection: sqlite3.Connection, image_id: int) -> None:
+    """Notes the labels that an image has now, before they are replaced; part of the caller's transaction."""
+    revision, kind, extra = connection.execute("SELECT revision, kind, extra FROM images WHERE id = ?", (image_id,)).fetchone()
+    before = rows.snapshot(kind, extra, rows.shapes_of(connection, [image_id]).get(image_id, []))
+    connection.execute("INSERT INTO history (image_id, revision, at, before) VALUES (?,?,?,?)",
+                       (image_id, revision + epoch_of(connection), store_journal.now(), before))
 
 
 def epoch_of(connection: sqlite3.Connection) -> int:

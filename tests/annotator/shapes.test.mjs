@@ -87,10 +87,24 @@ test('states: a suggestion is never truth, a mark stands above labels', () => {
   assert.equal(stateOf(doc({shapes: [suggested([0, 0, 1, 1])]})), 'labeled');
   assert.equal(stateOf(doc({looked: false, mark: 'skipped'})), 'skipped');
 });
-test('class ids follow their names when somebody deletes or renames a class', () => {
+test('class ids follow the keys of their classes when somebody deletes, merges, renames or adds one', () => {
+  const list = (...keys) => keys.map((own) => ({name: `n${own}`, keys: [own].flat()}));
   const doc = {looked: true, mark: null, tags: [1, 0, null], shapes: [0, 1, 2].map((cls) => shapes.makeBox(cls, [0, 0, 4, 4]))};
-  const without = renumbered(doc, ['a', 'b', 'c'], ['a', 'c']);
+  const without = renumbered(doc, [0, 1, 2], list(0, 2));
   assert.deepEqual([without.shapes.map(({cls}) => cls), without.tags], [[0, 1], [1, null]]);
-  assert.deepEqual(renumbered(doc, ['a', 'b', 'c'], ['a', 'x', 'c']).shapes.map(({cls}) => cls), [0, 1, 2]);
-  assert.equal(renumbered(doc, ['a', 'b', 'c'], ['a', 'b', 'c', 'd']), doc);
+  assert.deepEqual(renumbered(doc, [0, 1, 2], list([0, 2], 1, 3)).shapes.map(({cls}) => cls), [0, 1, 0], 'merged into the first, another added');
+  assert.deepEqual(renumbered(doc, [0, 1, 2], list([0, 2], 1, 3)).tags, [1, 0, null]);
+  assert.deepEqual(renumbered(doc, [0, 1, 2], list(1, 2, 5)).shapes.map(({cls}) => cls), [0, 1], 'as many classes as before, and yet others');
+  assert.equal(renumbered(doc, [0, 1, 2], list(0, 1, 2)), doc);
+  assert.deepEqual(renumbered(doc, [0, 1, 2], list(0, 1, 2, 7)).tags, [1, 0, null, null]);
+  assert.deepEqual(renumbered(doc, ['n0', 'n1', 'n2'], list(0, 2)).shapes.map(({cls}) => cls), [0, 1], 'a copy of an older version knows names');
+});
+test('painted areas of two people are joined pixel by pixel', () => {
+  const size = [40, 30], disc = ([x1, y1, x2, y2]) => { const raster = emptyRaster([x1, y1, x2, y2]); raster.bits.fill(1); return raster; };
+  const mask = (cls, box) => shapes.makeMask(cls, disc(box), size), doc = (list) => ({looked: true, mark: null, tags: null, shapes: list});
+  const base = [mask(0, [0, 0, 40, 30])];
+  const stroke = (list, cls, box) => painted(list, disc(box), {cls, target: undefined, size, exclusive: true, locked: () => false});
+  const theirs = stroke(base, 2, [2, 2, 8, 8]), mine = stroke(base, 1, [20, 10, 30, 20]);
+  const found = merged(doc(base), doc(mine), doc(theirs), {kind: 'mask', size}).shapes, areas = Object.fromEntries(found.map((shape) => [shape.cls, shapes.areaOf(shape)]));
+  assert.deepEqual(areas, {0: 1200 - 36 - 100, 1: 100, 2: 36});
 });

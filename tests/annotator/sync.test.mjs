@@ -15,6 +15,7 @@ class Server {
   async save({doc, expected, token}) {
     await null;
     if (this.down) throw new Error('no connection');
+    if (this.refuses) return {error: {message: 'no box', remedy: ''}};
     if (expected !== this.revision) return {conflict: {revision: this.revision, doc: this.doc, token: this.token}};
     Object.assign(this, {revision: this.revision + 1, doc, token, saves: this.saves + 1});
     if (this.deaf) throw new Error('the answer is lost');
@@ -124,4 +125,63 @@ test('200 edits by two people: each is stored or its maker is asked, none is mer
   }
   assert.ok(a.states().includes('conflict') && b.states().includes('conflict'));
   assert.equal(server.saves, 200);
+});
+test('what the server refuses is told with its reason, stays refused until it is saved, and is not sent again by itself', async () => {
+  const server = new Server(), {outbox, told, timers, keep, rest} = setting(server);
+  server.refuses = true;
+  outbox.put(7, 'one');
+  await rest();
+  assert.deepEqual([told.at(-1)[0], told.at(-1)[1].error.message], ['refused', 'no box']);
+  assert.deepEqual([outbox.refused.get(7).doc, outbox.refused.get(7).error.message, keep.size, timers.length], ['one', 'no box', 1, 0]);
+  outbox.again();
+  outbox.opened(7, 5);  // others went on meanwhile: the edits are still those of the older revision
+  await rest();
+  assert.equal(outbox.revisions.get(7), 1);
+  assert.equal(told.filter(([state]) => state === 'refused').length, 1);
+  server.refuses = false;
+  outbox.put(7, 'two');
+  await rest();
+  assert.deepEqual([server.doc, outbox.refused.size, keep.size, told.at(-1)[0]], ['two', 0, 0, 'saved']);
+});
+test('refused edits that are taken back are gone for good', async () => {
+  const server = new Server(), {outbox, keep, rest} = setting(server);
+  server.refuses = true;
+  outbox.put(7, 'one');
+  await rest();
+  outbox.drop(7);
+  assert.deepEqual([outbox.pending(7), keep.size, outbox.left(7), outbox.leftovers()], [false, 0, null, []]);
+  outbox.opened(7, 5);
+  assert.equal(outbox.revisions.get(7), 5);
+  await rest();
+  assert.equal(server.saves, 0);
+});
+test('an edit that waits behind a refused one is sent, and only its answer counts', async () => {
+  const server = new Server(), {outbox, told, rest} = setting(server);
+  server.refuses = true;
+  outbox.put(7, 'one');
+  server.refuses = false;
+  const send = outbox.send;
+  let first = true;
+  outbox.send = (payload) => { if (first) { first = false; return Promise.resolve({error: {message: 'no', remedy: ''}}); } return send(payload); };
+  outbox.put(8, 'other');
+  outbox.opened(8, 1);
+  outbox.put(7, 'two');
+  await rest();
+  assert.ok(!outbox.refused.has(7));
+  assert.ok(told.some(([state, {image}]) => state === 'saved' && image === 7));
+});
+test('a version that waits for a choice outlives what another tab of this browser saves', async () => {
+  const server = new Server(), second = setting(server);
+  Object.assign(server, {revision: 2, doc: 'theirs', token: 'other'});
+  second.outbox.put(7, 'mine');
+  await second.rest();
+  const first = setting(server, second.keep);
+  first.outbox.opened(7, 2);
+  first.outbox.put(7, 'first');
+  await first.rest();
+  assert.equal(server.doc, 'first');
+  const later = setting(server, second.keep);
+  assert.deepEqual(later.outbox.leftovers(), [7]);
+  const left = later.outbox.left(7);
+  assert.deepEqual([left.doc, left.revision], ['mine', 1]);
 });

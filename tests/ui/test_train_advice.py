@@ -4,6 +4,7 @@ import pytest
 
 from engine.config import TrainConfig
 from engine.datasets.samples import generate
+from ui import forms
 from ui.pages.train import advice
 
 
@@ -27,6 +28,15 @@ def test_what_is_shown_names_each_setting_with_its_reason(told):
     assert "DEIMv2 Atto" in words and "GiB" in words
     assert all(each["why"] in words for each in told[-1]["advice"]["settings"])
     assert "1:" in advice.trial_line(told[0]["trial"], "en")
+
+
+def test_what_is_taken_over_are_numbers_that_the_fields_understand(told):
+    fields = {each.name: each for each in forms.fields()}
+    found = {each["name"]: each["value"] for each in told[-1]["advice"]["settings"] if each["name"] in advice.TAKEN}
+    for name, update in zip(advice.TAKEN, advice.taken(found), strict=True):
+        forms.component(fields[name]).postprocess(update["value"])
+    assert advice.taken(found)[0]["value"] == found["batch"]
+    assert [each["value"] for each in advice.taken({"batch": 8, "accumulate": 4})] == [8, 4]
 
 
 def test_a_mistake_is_told_with_its_remedy(tmp_path):

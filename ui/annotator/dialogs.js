@@ -18,10 +18,7 @@ export const showVersions = (lab) => {
   const {part: {dialog}, image} = lab, close = () => dialog.close();
   const restore = (revision) => {
     close();
-    lab.asking('restore', {image, revision}, ({document: kept}) => {
-      const {looked, shapes, tags} = docFromWire(kept), open = lab.studio.doc.shapes.filter(({state}) => state === 'suggested');
-      lab.studio.commit({looked, shapes: [...shapes, ...open], tags: tags ?? lab.studio.doc.tags?.map(() => null) ?? null});
-    });
+    lab.asking('restore', {image, revision}, ({document: kept}) => lab.studio.restore(docFromWire(kept)));
   };
   return lab.asking('versions', {image}, ({versions}) => {
     show(dialog, false, ...versionList(lab.text, versions, restore, close));

@@ -2,7 +2,7 @@
 import {Assist} from './assist.js';
 import {showAside, showPlace} from './beside.js';
 import {deriveLabels, pasteClasses, showHelp, showVersions} from './dialogs.js';
-import {docFromWire, docToWire, merged, renumbered, sameWire, stateOf} from './documents.js';
+import {docFromWire, docToWire, keysOf, merged, renumbered, sameWire, stateOf} from './documents.js';
 import {clockTime, fill, make} from './dom.js';
 import {Painter} from './draw.js';
 import {listen} from './input.js';
@@ -27,7 +27,7 @@ export class Lab {
     Object.assign(this, {root, server, dataset, begun, image: null, facts: null, asked: 0, pictures: new Map(), drawing: 0});
     this.text = (key, values = {}) => fill(begun.texts[key] ?? key, values);
     this.act = this.act.bind(this);
-    const studio = this.studio = new Studio({saved: (doc) => this.save(doc), changed: () => this.later(), say: (key) => this.hint(this.text(`hint.${key}`))});
+    const studio = this.studio = new Studio({saved: (doc) => this.save(doc), changed: () => this.later(), say: (key, values) => this.hint(this.text(`hint.${key}`, values))});
     Object.assign(studio, {classes: begun.classes, oneTag: begun.oneTag, readOnly: begun.readOnly});
     this.assist = new Assist(this);
     this.panel = new Panel(studio, this.text, this.act, this.assist.element);
@@ -38,7 +38,7 @@ export class Lab {
     studio.tools = {select: selectTool(studio), box: boxTool(studio), polygon: polygonTool(studio), hole: polygonTool(studio, 'hole'), brush: brushTool(studio),
       eraser: brushTool(studio, true), fill: fillTool(studio), points: pointsTool(studio, finder(this))};
     studio.tool = studio.tools.select;
-    this.outbox = new Outbox({dataset, keep: globalThis.localStorage, same: (mine, theirs) => sameWire(mine, theirs.document), tell: (state, details) => this.told(state, details),
+    this.outbox = new Outbox({dataset: begun.set ?? dataset, keep: globalThis.localStorage, same: (mine, theirs) => sameWire(docToWire(renumbered(docFromWire(mine), mine.classes, theirs.classes)), theirs.document), tell: (state, details) => this.told(state, details),
       send: ({image, doc, expected, token}) => this.call('save', {image, document: doc, expected, token})});
     this.connect();
   }
@@ -121,12 +121,14 @@ export class Lab {
     studio.mistake = null;
     studio.open(docFromWire(facts.document), facts);
     this.part.notice.hidden = true;
+    const elsewhere = [...outbox.conflicts.keys()].find((id) => id !== facts.id);
+    if (elsewhere !== undefined) this.notice(this.text('conflictElsewhere'), [[this.text('openIt'), () => this.open(elsewhere)]]);
     if (source.error) this.notice(`${source.error.message} ${source.error.remedy}`, []);
     const left = waiting || found ? null : outbox.left(facts.id);
-    if (waiting) studio.doc = docFromWire(waiting.doc);
+    if (waiting) studio.doc = renumbered(docFromWire(waiting.doc), waiting.doc.classes, facts.classes);
     else if (left && !sameWire(left.doc, facts.document)) {
-      if (left.revision === facts.revision || outbox.tokens.has(facts.token)) studio.apply(renumbered(docFromWire(left.doc), left.doc.classes, facts.classes.map(({name}) => name)));
-      else outbox.clash({image: facts.id, doc: left.doc}, facts);
+      if (left.revision === facts.revision || outbox.tokens.has(facts.token)) studio.apply(renumbered(docFromWire(left.doc), left.doc.classes, facts.classes));
+      else outbox.clash({image: facts.id, doc: left.doc, expected: left.revision}, facts);
     } else if (left) outbox.forget(facts.id);
     if (found) this.ask({mine: outbox.waiting.get(facts.id)?.doc ?? found.mine, theirs: found.theirs});
     studio.refresh();
@@ -159,7 +161,7 @@ export class Lab {
     this.part.stage.replaceChildren(make('p', {class: 'lb-an-muted lb-an-none'}, this.text('noImages')));
   }
   // ---- saving
-  wire(doc) { return docToWire(doc, this.studio.classes.map(({name}) => name)); }
+  wire(doc) { return docToWire(doc, keysOf(this.studio.classes)); }
   save(doc) {
     this.outbox.put(this.image, this.wire(doc));
     this.strip.mark(this.image, stateOf(doc));
@@ -181,11 +183,11 @@ export class Lab {
   }
   // Somebody else has saved another version: both are kept until a person has chosen.
   ask({mine, theirs}) {
-    const {studio, image} = this, names = theirs.classes.map(({name}) => name), other = docFromWire(theirs.document);
-    if (!sameWire(this.wire(studio.doc), mine)) studio.doc = docFromWire(mine);
-    studio.doc = renumbered(studio.doc, mine.classes, names);
-    studio.classes = theirs.classes;
-    studio.refresh();
+    const {studio, image} = this, other = docFromWire(theirs.document);
+    if (!sameWire(this.wire(studio.doc), mine)) studio.doc = renumbered(docFromWire(mine), mine.classes, studio.classes);
+    const before = studio.doc.shapes.length;
+    this.useClasses(theirs.classes);
+    if (studio.doc.shapes.length < before) this.hint(this.text('classesGone', {n: before - studio.doc.shapes.length}));
     const settle = (doc) => {
       if (image !== this.image) return;
       this.part.notice.hidden = true;
@@ -195,7 +197,7 @@ export class Lab {
       this.outbox.settle(image, doc && this.wire(doc));
     };
     this.notice(this.text(theirs.who ? 'conflictBy' : 'conflict', {who: theirs.who, at: theirs.at}), [
-      [this.text('keepBoth'), () => settle(merged(studio.base, studio.doc, other))],
+      [this.text('keepBoth'), () => settle(merged(studio.base, studio.doc, other, studio))],
       [this.text('keepMine'), () => settle(studio.doc)], [this.text('keepTheirs'), () => settle(null)]]);
   }
   notice(words, choices, low = false) {
@@ -250,7 +252,7 @@ export class Lab {
   async copyPrevious() {
     const {image} = this, before = await this.strip.neighbour(-1).catch(() => null);
     if (before === null) this.hint(this.text('hint.first'));
-    else if (image === this.image) await this.asking('open', {image: before}, (facts) => this.studio.paste(docFromWire(facts.document).shapes));
+    else if (image === this.image) await this.asking('open', {image: before}, (facts) => this.studio.paste(docFromWire(facts.document).shapes.filter(({state}) => state !== 'suggested')));
   }
   addClass(name) {
     return this.asking('class', {name}, ({classes, cls}) => {
@@ -260,8 +262,7 @@ export class Lab {
   }
   useClasses(classes) {
     const {studio} = this;
-    studio.classes = classes;
-    if (studio.doc.tags) studio.doc = {...studio.doc, tags: classes.map((each, i) => studio.doc.tags[i] ?? null)};
+    studio.useClasses(classes);
     this.strip.useClasses(classes);
     studio.refresh();
   }

@@ -8,6 +8,7 @@ from engine.types import UserError
 
 MOST_POINTS = 64
 FURTHEST = 1e6  # pixels
+MOST_NUMBER = 2**53  # what a browser can count to
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
 
@@ -15,7 +16,7 @@ Box = tuple[float, float, float, float]
 def whole(sent: dict[str, Any], name: str, default: int | None = None) -> int:
     """A whole number from 0 on."""
     value = sent.get(name, default)
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value < MOST_NUMBER:
         raise UserError("labels_unreadable", what=name)
     return value
 

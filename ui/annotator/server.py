@@ -92,7 +92,7 @@ class Bench:
         first = labeling.queue(dataset, 0, before=0, after=1, state="unlabeled").images
         texts = {key.removeprefix(PREFIX): text for key, text in {**messages.catalogue("en"), **messages.catalogue(language)}.items()
                  if key.startswith(PREFIX)}
-        return {"classes": classes_of(dataset), "texts": texts, "splits": splits_of(dataset),
+        return {"set": f"{dataset.id}@{dataset.created}", "classes": classes_of(dataset), "texts": texts, "splits": splits_of(dataset),
                 "first": first[0][0] if first else 0, "readOnly": self.demo or dataset.readonly,
                 "oneTag": dataset.task == "classify" and labeling.one_tag_each(dataset)}
 
@@ -166,7 +166,8 @@ def told(dataset: Dataset, found: Opened) -> Answer:
 
 
 def classes_of(dataset: Dataset) -> list[Answer]:
-    return [{"name": name, "color": color_of(number), "dash": list(dash_of(number))} for number, name in enumerate(dataset.classes)]
+    named = zip(dataset.classes, labeling.class_keys(dataset), strict=False)
+    return [{"name": name, "color": color_of(number), "dash": list(dash_of(number)), "keys": keys} for number, (name, keys) in enumerate(named)]
 
 
 def splits_of(dataset: Dataset) -> list[str]:

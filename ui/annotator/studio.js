@@ -1,7 +1,8 @@
 // The state of the canvas and everything that changes labels. Tools and buttons call this; it notes, saves and redraws.
 import {cut, polygonOf, rasterFrom} from './areas.js';
+import {clipped} from './clipping.js';
 import {pointInRing, simplified} from './geometry.js';
-import {isLooked} from './documents.js';
+import {isLooked, keysOf, renumbered} from './documents.js';
 import {History} from './history.js';
 import {combine, grown} from './runs.js';
 import {accepted, copied, makeMask, makePolygon, moved, rasterOf, withClass, withRings} from './shapes.js';
@@ -24,6 +25,12 @@ export class Studio {
     for (const set of [this.selection, this.ghosts, this.hiddenShapes, this.lockedShapes]) set.clear();
     this.history.clear();
     this.refresh();
+  }
+  // Another list of classes: everything that can be seen or come back is in its ids from now on.
+  useClasses(classes) {
+    const before = keysOf(this.classes), now = (doc) => renumbered(doc, before, classes), {history} = this;
+    Object.assign(this, {classes, doc: now(this.doc), base: now(this.base)});
+    [history.past, history.future] = [history.past.map(now), history.future.map(now)];
   }
   // One edit: it can be undone, and goes to the server.
   commit(change) {
@@ -186,9 +193,18 @@ export class Studio {
   }
   paste(shapes) {
     if (!shapes.length) { this.say('nothingToCopy'); return; }
-    if (this.isPixels()) this.commit({shapes: shapes.filter((shape) => shape.size?.[0] === this.size[1] && shape.size[1] === this.size[0]).map(copied)});
-    else this.commit({shapes: [...this.doc.shapes, ...shapes.map((shape) => moved(copied(accepted(shape)), 0, 0, this.size))]});
+    const kept = this.fitting(shapes).map((shape) => copied(this.isPixels() ? shape : accepted(shape)));
+    if (kept.length) this.commit({shapes: this.isPixels() ? kept : [...this.doc.shapes, ...kept]});
+    this.tellLeftOut(shapes.length - kept.length);
   }
+  // The labels of an earlier version; what is suggested now stays.
+  restore({looked, shapes, tags}) {
+    const kept = this.fitting(shapes), open = this.doc.shapes.filter(({state}) => state === 'suggested');
+    this.commit({looked, shapes: [...kept, ...open], tags: tags ?? this.doc.tags?.map(() => null) ?? null});
+    this.tellLeftOut(shapes.length - kept.length);
+  }
+  fitting(shapes) { return shapes.map((shape) => clipped(shape, this.size)).filter(Boolean); }
+  tellLeftOut(n) { if (n && !this.readOnly) this.say('leftOut', {n}); }
   // ---- pixels
   // The mask that a stroke goes on with.
   paintTarget() {

@@ -97,3 +97,18 @@ def test_emptying_the_trash_takes_what_models_and_people_said_of_the_images_alon
     assert labeling_suggested.unseen(dataset) == 0 and [each.image_id for each in ranks(dataset)] == [4] and suspects(dataset) == []
     editing.undo(dataset, other.id)
     assert dataset.row(2).split == "train" and labeling_suggested.with_suggestions(dataset) == [4]
+
+
+def test_what_was_there_before_a_fill_in_stands_in_the_history_of_the_image(make):
+    dataset = make(BOX)
+    drawn = {"looked": True, "tags": None, "shapes": [{"kind": "polygon", "cls": 0, "rings": [[4, 4, 24, 4, 24, 20]], "holes": []}]}
+    labeling.save(dataset, 1, drawn, expected=dataset.row(1).revision, who="小明")
+    before = dataset.row(1).revision
+    assert labeling.derive(dataset, [1], "masks_from_polygons") == 1
+    newest = labeling.history(dataset, 1)[0]
+    assert newest[0] == before
+    assert [type(shape).__name__ for shape in newest[3].shapes] == ["Polygons"]
+    kept = labeling.version(dataset, 1, before)
+    assert kept["shapes"][0]["kind"] == "polygon"
+    labeling.save(dataset, 1, kept, expected=dataset.row(1).revision)
+    assert [type(shape).__name__ for shape in dataset.row(1).labels.shapes] == ["Polygons"]

@@ -18,6 +18,7 @@ from engine.config import TrainConfig
 from engine.jobs.local import REPOSITORY
 from engine.types import UserError
 from ui import html
+from ui.forms import figure
 from ui.guard import guarded
 from ui.html import Html, join, tag
 from ui.i18n import label, language_of, static, t
@@ -85,12 +86,17 @@ def wire(app: App, parts: Advice, inputs: list[Any], asked: Callable[[str | None
 
     @guarded
     def take(found: dict[str, Any] | None) -> list[Any]:
-        return [gr.update(value=str(found.get(name, 1))) if found else gr.skip() for name in TAKEN]
+        return taken(found)
 
     outputs = [parts.measure, parts.stop, parts.take, parts.said, parts.found]
     running = parts.measure.click(measure, [app.dataset, *inputs], outputs, concurrency_limit=1, **PATIENT)
     parts.stop.click(stopped, None, outputs, cancels=[running], **QUIET)
     parts.take.click(take, parts.found, [fields[name] for name in TAKEN], **QUIET)
+
+
+def taken(found: dict[str, Any] | None) -> list[Any]:
+    """The numbers for the fields of TAKEN."""
+    return [gr.update(value=int(found.get(name, 1))) if found else gr.skip() for name in TAKEN]
 
 
 def idle(advice: dict[str, Any] | None) -> tuple[Any, ...]:
@@ -136,7 +142,7 @@ def result(advice: dict[str, Any], language: str) -> Html:
         name = shown_name(suggested["model"], language)
         head = tag("b", t("advice.suggested", language, model=name, size=suggested["image_size"]))
         parts.append(tag("p", head, " ", " ".join(suggested["reasons"])))
-    rows = [(tag("b", t(f"option.{each['name']}", language)), each["value"], each["why"]) for each in advice["settings"]]
+    rows = [(tag("b", t(f"option.{each['name']}", language)), figure(each["value"]), each["why"]) for each in advice["settings"]]
     columns = [t("train.setting", language), t("train.value", language), t("train.why", language)]
     parts.append(html.table(columns, rows, numeric=(1,), label=t("train.advice", language)))
     tried = [(each["batch"], f"{each['seconds']:.2f}", f"{each['memory']:.2f}") for each in advice["probe"]["trials"]]
