@@ -92,6 +92,19 @@ def work(dataset: Dataset, wanted: CrossCheck, *, share: Callable[[float], None]
     return found
 
 
+def claim(folder: Path, dataset: Dataset, wanted: CrossCheck) -> None:
+    """Makes sure that models which lie in a person's folder were trained for exactly this; notes what the folder is for.
+
+    Raises UserError when they were not: another number of folds, another model or other labels would have learnt what they shall judge.
+    """
+    plan, file = _plan(dataset, wanted), folder / PLAN
+    kept = _read(file)
+    if kept != plan and folder.is_dir() and any(folder.iterdir()):
+        raise UserError("cross_check_other_work", path=str(folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(plan), encoding="utf-8")
+
+
 def goes_on(dataset: Dataset, wanted: CrossCheck) -> bool:
     """Whether this was begun before and would go on where it stood."""
     return _kept_plan(dataset) == _plan(dataset, wanted)
@@ -107,8 +120,12 @@ def _plan(dataset: Dataset, wanted: CrossCheck) -> dict[str, Any]:
 
 
 def _kept_plan(dataset: Dataset) -> dict[str, Any] | None:
+    return _read(dataset.folder / FOLDER / PLAN)
+
+
+def _read(file: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(Path(dataset.folder / FOLDER / PLAN).read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None

@@ -20,6 +20,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from engine import messages
 from engine.datasets import owners
 from engine.datasets.store import Dataset
@@ -30,6 +32,7 @@ from engine.workspace import Workspace
 
 log = logging.getLogger("lightbox.suggest")
 FILE, STOP, LOG, LOCK = "suggesting.json", "suggesting.stop", "suggesting.log", ".suggesting.lock"
+NUMBER = "suggesting.pid"
 WORKS = ("suggest", "rank", "suspects", "kfold")
 ACTIVE = ("starting", "running", "stopping")
 START_PATIENCE_S, LOCK_S = 180.0, 30.0
@@ -67,7 +70,8 @@ def start(workspace: Workspace, dataset_id: str, model: str | Path, images: Sequ
     with exclusive(dataset.folder / LOCK, LOCK_S) as mine:
         if not mine or (state(dataset) or NOTHING)["phase"] in ACTIVE:
             raise UserError("suggest_running", name=dataset.name)
-        (dataset.folder / STOP).unlink(missing_ok=True)
+        for name in (STOP, NUMBER):
+            (dataset.folder / name).unlink(missing_ok=True)
         begun = {"phase": "starting", "source": source, "work": work, "request": request, "started": time.time()}
         write_json(dataset.folder / FILE, {**NOTHING, **begun})
         _launch(dataset.folder)
@@ -86,11 +90,25 @@ def _looking(workspace: Workspace, dataset: Dataset, model: str | Path, images: 
 
 
 def _launch(folder: Path) -> None:
-    """Starts the process, in a session of its own."""
+    """Starts the process, in a session of its own, and notes its number: until it has said who it is, that is all one knows of it."""
     with (folder / LOG).open("wb") as output:
-        subprocess.Popen([sys.executable, "-m", "engine.suggest_jobs", str(folder.resolve())], cwd=REPOSITORY, stdin=subprocess.DEVNULL,
-                         stdout=output, stderr=output, env={**os.environ, "LIGHTBOX_LANGUAGE": messages.current_language()},
-                         start_new_session=os.name != "nt", creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0), close_fds=True)
+        process = subprocess.Popen([
+            sys.executable, "-m", "engine.suggest_jobs", str(folder.resolve())], cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=output,
+            stderr=output, env={**os.environ, "LIGHTBOX_LANGUAGE": messages.current_language()}, start_new_session=os.name != "nt",
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0), close_fds=True)
+    (folder / NUMBER).write_text(str(process.pid), encoding="ascii")
+
+
+def _starting(folder: Path, started: float) -> bool:
+    """Whether a process that has not said who it is may still do so."""
+    if time.time() - started >= START_PATIENCE_S:
+        return False
+    try:
+        return psutil.Process(int((folder / NUMBER).read_text(encoding="ascii"))).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except (OSError, ValueError, psutil.Error):
+        return True  # it is about to be started
 
 
 def model_of(workspace: Workspace, model: str | Path) -> tuple[Path, str]:
@@ -126,7 +144,7 @@ def state(dataset: Dataset) -> dict[str, Any] | None:
     if found["phase"] not in ACTIVE:
         return found
     if found["owner"] is None:
-        alive: bool | None = time.time() - found["started"] < START_PATIENCE_S
+        alive: bool | None = _starting(dataset.folder, found["started"])
     else:
         alive = owners.is_living(str(found["owner"]))
     if alive is False:

@@ -57,6 +57,8 @@ def _cross_checked(dataset: Dataset, arguments: argparse.Namespace) -> list[Susp
 
     wanted = cross_checking.asked(dataset, model=arguments.model, folds=arguments.folds, minutes=arguments.minutes * arguments.folds)
     with tempfile.TemporaryDirectory(prefix="lightbox-") as scratch:
+        if arguments.work:
+            cross_checking.claim(Path(arguments.work), dataset, wanted)
         return label_errors.suspects_kfold(dataset, wanted.config().replace(device=arguments.device), Path(arguments.work or scratch),
                                            folds=arguments.folds, share=lambda part: show(int(SHARES * part), SHARES))
 

@@ -177,6 +177,7 @@ def replace_labels(dataset: Dataset, labels: Mapping[int, Labels | None], action
         for image_id, each in labels.items():
             keep_history(change.connection, image_id)
             rows.put_labels(change.connection, image_id, each, classes)
+        labeling_tables.no_longer_checked(change.connection, labels)
     return _latest(dataset, change)
 
 

@@ -228,6 +228,26 @@ def unseen_files(dataset: Dataset) -> set[str]:
         return {file for file, in found}
 
 
+def marks_by_file(dataset: Dataset) -> dict[str, str]:
+    """{name of the image file: "accepted" or "checked"}."""
+    with dataset.connection() as connection:
+        if "marks" not in tables.present(connection):
+            return {}
+        return dict(connection.execute("""SELECT i.file, m.mark FROM marks m JOIN images i ON i.id = m.image_id
+            WHERE m.mark IN ('accepted', 'checked') AND i.trashed IS NULL""").fetchall())
+
+
+def put_marks(dataset: Dataset, marks: Mapping[str, str]) -> None:
+    """Gives a set that was just made the marks of its images, by their names."""
+    if not marks:
+        return
+    with dataset.transaction() as connection:
+        epoch = epoch_of(connection)
+        for image_id, name, revision in connection.execute("SELECT id, name, revision FROM images").fetchall():
+            if name in marks:
+                keep_mark(connection, image_id, marks[name], "", revision + epoch, made=False)
+
+
 def keep_mark(connection: sqlite3.Connection, image_id: int, mark: str | None, who: str, revision: int, at: str = "", token: str = "", *,
               made: bool = True) -> None:
     """What is said of an image and, when it was `made` with it, who made its revision; part of the caller's transaction."""

@@ -5,6 +5,7 @@ Every one is optional: sets that nobody labeled here lack them. Classes stand in
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable
 
@@ -47,6 +48,13 @@ def create(connection: sqlite3.Connection, *names: str) -> None:
         connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({TABLES[name]}){' WITHOUT ROWID' if name in WITHOUT_ROWID else ''}")
         for index in INDEXES.get(name, ()):
             connection.execute(f"CREATE INDEX IF NOT EXISTS {index}")
+
+
+def no_longer_checked(connection: sqlite3.Connection, image_ids: Iterable[int]) -> None:
+    """What a person has checked was other labels than these images have now."""
+    if "marks" in present(connection):
+        connection.execute("UPDATE marks SET mark = NULL WHERE mark = 'checked' AND image_id IN (SELECT value FROM json_each(?))",
+                           (json.dumps([int(each) for each in image_ids]),))
 
 
 def marks_of(known: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.datasets import labeling_suggested
 from engine.datasets.archive import Progress
 from engine.datasets.objects import clean_name
 from engine.datasets.store import Dataset
@@ -49,6 +50,7 @@ def merge(workspace: Workspace, a: Dataset, b: Dataset, mapping: Mapping[str, st
     with workspace.stage() as stage:
         content = Reading(tuple(names), merged.items(), task)
         made = Dataset.create(stage / "merged", clean_name(name) or f"{a.name} + {b.name}", content, images="link", format_name="lightbox")
+        labeling_suggested.put_marks(made, merged.marks)
         return workspace.adopt(made)
 
 
@@ -71,6 +73,7 @@ class _Merge:
     task: str
     progress: Progress
     dropped: Counter[int] = field(default_factory=Counter)
+    marks: dict[str, str] = field(default_factory=dict)
 
     def items(self) -> Iterator[Sample | Problem]:
         yield Problem("merged_from", "note", ".", {"first": self.a.name, "first_images": self.a.total(), "second": self.b.name,
@@ -82,10 +85,14 @@ class _Merge:
         for second, dataset in enumerate((self.a, self.b)):
             if dataset.task != self.task:
                 yield Problem("merge_boxes_only", "note", dataset.name, {"task": dataset.task, "into": self.task})
+            marks = labeling_suggested.marks_by_file(dataset)
             for sample in dataset.reading().items:
                 assert isinstance(sample, Sample)
                 labels = self._translated(sample.labels) if second else padded(sample.labels, len(self.classes))
-                yield replace(sample, labels=labels, name=_free_name(sample.name, dataset.name, taken))
+                free = _free_name(sample.name, dataset.name, taken)
+                if mark := marks.get(sample.image.name):
+                    self.marks[free] = mark
+                yield replace(sample, labels=labels, name=free)
                 done += 1
                 if done % 100 == 0:
                     self.progress(min(1.0, done / total))

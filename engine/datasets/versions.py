@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine import messages
+from engine.datasets import labeling_tables, store_schema
 from engine.datasets import store_journal as journal
-from engine.datasets import store_schema
 from engine.datasets.editing import Edit, edits
 from engine.datasets.faults import writing
 from engine.datasets.objects import clean_name
@@ -66,7 +66,9 @@ def restore(dataset: Dataset, version_id: str, *, kept_as: str | None = None) ->
     name = _read(file).name
     with dataset.transaction(attached=file) as connection:
         _save(dataset, kept_as or messages.text("version.before_restore", None, name=name), automatic=True)
+        changed = connection.execute("SELECT i.id FROM images i JOIN attached.images v ON v.id = i.id WHERE v.revision <> i.revision").fetchall()
         _put_back(dataset, connection)
+        labeling_tables.no_longer_checked(connection, [image_id for image_id, in changed])
         journal.close(connection, "1")
         images = connection.execute("SELECT count(*) FROM attached.images").fetchone()[0]
         connection.execute("INSERT INTO edits (at, action, details, images, undone) VALUES (?, 'version_restored', ?, ?, ?)",

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -161,3 +163,16 @@ def test_a_model_is_a_run_or_a_file_among_the_weights(workspace, best):
     with pytest.raises(UserError) as told:
         suggest_jobs.model_of(workspace, "run-2")
     assert told.value.key == "run_without_best"
+
+
+def test_a_process_that_died_before_it_said_who_it_is_does_not_block_the_next(make):
+    dataset = make(1)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    begun = {**suggest_jobs.NOTHING, "phase": "starting", "started": time.time()}
+    (dataset.folder / suggest_jobs.FILE).write_text(json.dumps(begun))
+    assert suggest_jobs.state(dataset)["phase"] == "starting"  # no process yet: it is being started
+    (dataset.folder / suggest_jobs.NUMBER).write_text(str(gone.pid))
+    assert suggest_jobs.state(dataset)["phase"] == "stopped"
+    (dataset.folder / suggest_jobs.NUMBER).write_text(str(os.getpid()))
+    assert suggest_jobs.state(dataset)["phase"] == "starting"
