@@ -88,6 +88,7 @@ class TrainConfig:
     device: str = option("auto", choices=("auto", "cpu", "cuda", "mps"), group="machine")
     workers: int = option(-1, low=-1, high=64, group="machine")
     threads: int = option(AUTO, low=0, high=256, group="machine")
+    cache: str = option("memory", choices=("memory", "disk", "none"), group="machine")
     seed: int = option(0, low=0, high=2**31 - 1, group="machine")
     epochs_plan: dict[str, float] = option({}, group="recorded")
 

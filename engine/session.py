@@ -91,10 +91,12 @@ class Session:
     def _open_loaders(self) -> None:
         config, self.side = self.config, self.stage.image_size
         self._encoding = config.replace(image_size=self.side)
-        images = TrainingImages(self.data.train, self.side, self._encode, config.seed, whole=config.resize == "crop")
+        workers = worker_count(config, self.device)
+        images = TrainingImages(self.data.train, self.side, self._encode, config.seed, whole=config.resize == "crop", kept=config.cache,
+                                workers=workers)
         shares = self.task.weights(self.data.train) if config.sampling == "balanced" else None
         self.batches = EpochBatches(len(images), config.batch, config.seed, shares)
-        self.loader = training_loader(images, self.batches, worker_count(config, self.device), self.device)
+        self.loader = training_loader(images, self.batches, workers, self.device)
         self.squares = SquareCache(self.side)
 
     def _encode(self, sample: Sample, image: np.ndarray, seed: int, strong: int, pick: Pick) -> tuple[np.ndarray, dict[str, Tensor]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from engine.augment.boxed import Boxed
@@ -48,23 +49,26 @@ def cropped(frame: Frame, boxes: np.ndarray, random: np.random.Generator) -> Fra
         wanted = float(random.choice(OVERLAPS))
         if wanted >= 1:
             break
-        for _ in range(TRIALS):
-            share, place = random.uniform(SMALLEST, 1, 2), random.random(2)
-            width, height = int(frame.width * share[0]), int(frame.height * share[1])
-            part = Frame(frame.left + int((frame.width - width) * place[0]), frame.top + int((frame.height - height) * place[1]), width, height)
-            if width and height and 1 / LEAN <= share[0] / share[1] <= LEAN and _overlap(part, boxes) >= wanted:
-                return part
+        shares, places = random.uniform(SMALLEST, 1, (TRIALS, 2)), random.random((TRIALS, 2))
+        size = np.array([frame.width, frame.height])
+        sides = (shares * size).astype(int)
+        corners = ((size - sides) * places).astype(int) + np.array([frame.left, frame.top])
+        lean = shares[:, 0] / shares[:, 1]
+        usable = np.flatnonzero((sides > 0).all(1) & (lean >= 1 / LEAN) & (lean <= LEAN))
+        found = usable[_overlaps(corners[usable], sides[usable], boxes) >= wanted]
+        if len(found):
+            return Frame(*corners[found[0]].tolist(), *sides[found[0]].tolist())
     return frame
 
 
-def _overlap(frame: Frame, boxes: np.ndarray) -> float:
-    """The largest IoU of the frame with a box whose centre lies in it; -1 when none does."""
-    near = boxes[centred(boxes, frame)]
-    if not len(near):
-        return -1.0
-    low, high = np.array([frame.left, frame.top]), np.array([frame.left + frame.width, frame.top + frame.height])
-    common = (np.minimum(near[:, 2:], high) - np.maximum(near[:, :2], low)).clip(0).prod(1)
-    return float((common / ((near[:, 2:] - near[:, :2]).prod(1) + frame.width * frame.height - common)).max())
+def _overlaps(corners: np.ndarray, sides: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """f64[T]: of rectangles given by their first corners and sides [T,2], the largest IoU with a box whose centre lies inside; -1 without any."""
+    low, high = corners[:, None], (corners + sides)[:, None]
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    inside = ((middle > low) & (middle < high)).all(2)
+    width, height = np.moveaxis((np.minimum(boxes[:, 2:], high) - np.maximum(boxes[:, :2], low)).clip(0), 2, 0)
+    common = width * height
+    return np.where(inside, common / ((boxes[:, 2:] - boxes[:, :2]).prod(1) + sides.prod(1)[:, None] - common), -1.0).max(1)
 
 
 def centred(boxes: np.ndarray, frame: Frame) -> np.ndarray:
@@ -80,14 +84,16 @@ def framed(picture: Boxed, frame: Frame, side: int, *, relit: Callable[[np.ndarr
     """
     scale = np.array([side / frame.width, side / frame.height])
     corner = np.array([frame.left, frame.top])
-    seen = np.full((side, side, 3), FILL, np.uint8)
+    seen = None
     (x0, x1), (y0, y1) = ((max(0, start), min(most, start + length)) for start, length, most in
                           zip((frame.left, frame.top), (frame.width, frame.height), picture.size, strict=True))
     if x1 > x0 and y1 > y0:
         (left, top), (right, bottom) = (np.rint((np.array(each) - corner) * scale).astype(int).tolist() for each in ((x0, y0), (x1, y1)))
         right, bottom = min(side, max(right, left + 1)), min(side, max(bottom, top + 1))
         if right > left and bottom > top:
-            seen[top:bottom, left:right] = relit(resize(picture.image[y0:y1, x0:x1], (right - left, bottom - top)))
+            part = relit(resize(picture.image[y0:y1, x0:x1], (right - left, bottom - top)))
+            seen = cv2.copyMakeBorder(part, top, side - bottom, left, side - right, cv2.BORDER_CONSTANT, value=(FILL,) * 3)
+    seen = np.full((side, side, 3), FILL, np.uint8) if seen is None else seen
     inside = picture.clipped()
     stays = inside.kept(centred(inside.boxes, frame))
     boxes = (stays.boxes - np.tile(corner, 2)) * np.tile(scale, 2)

@@ -8,11 +8,13 @@ import cv2
 import numpy as np
 
 from engine.augment.boxed import Boxed
+from engine.augment.copies import Copies
 from engine.augment.framing import FILL
-from engine.datasets.images import resize
 
 TURN, SHIFT, SCALE = 10.0, 0.1, (0.5, 1.5)  # degrees, share of the canvas
 LONGEST = 3  # sides of a part differ by this factor at most
+
+resized = Copies()
 
 
 def mosaic(pictures: Sequence[Boxed], side: int, random: np.random.Generator) -> Boxed:
@@ -35,7 +37,7 @@ def _part(picture: Boxed, side: int) -> Boxed:
     picture = picture.clipped()
     size = np.array(picture.size)
     new = np.clip(np.rint(size * side / size.min()), 1, LONGEST * side).astype(int)
-    return Boxed(resize(picture.image, (int(new[0]), int(new[1]))), (picture.boxes * np.tile(new / size, 2)).astype(np.float32), picture.classes)
+    return Boxed(resized(picture.image, (int(new[0]), int(new[1]))), (picture.boxes * np.tile(new / size, 2)).astype(np.float32), picture.classes)
 
 
 def _move(size: tuple[int, int], side: int, random: np.random.Generator) -> np.ndarray:

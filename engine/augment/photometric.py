@@ -11,6 +11,7 @@ import numpy as np
 BRIGHTNESS, CONTRAST, SATURATION = (0.875, 1.125), (0.5, 1.5), (0.5, 1.5)
 HUE = 0.05  # of the circle, either way
 HUES = 180  # steps of the circle in OpenCV's bytes
+GRAY = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
 
 
 def distorted(image: np.ndarray, random: np.random.Generator, chance: float = 0.5) -> np.ndarray:
@@ -25,25 +26,21 @@ def distorted(image: np.ndarray, random: np.random.Generator, chance: float = 0.
     if change[1] and early:
         image = _contrast(image, contrast)
     if change[2]:
-        gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-        image = cv2.addWeighted(image, saturation, gray, 1 - saturation, 0)
+        image = cv2.transform(image, saturation * np.eye(3) + (1 - saturation) * np.array(GRAY))
     if change[3]:
         image = _turned(image, turn)
     if change[1] and not early:
         image = _contrast(image, contrast)
-    return cv2.merge([cv2.extractChannel(image, int(place)) for place in order]) if change[4] else image
+    return cv2.transform(image, np.eye(3)[order]) if change[4] else image
 
 
 def _contrast(image: np.ndarray, factor: float) -> np.ndarray:
     """Away from the mean gray, or towards it."""
-    mean = float(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).mean())
-    steps = np.clip(np.rint((np.arange(256) - mean) * factor + mean), 0, 255).astype(np.uint8)
-    return cv2.LUT(image, steps)
+    mean = float(np.dot(GRAY, cv2.mean(image)[:3]))
+    return cv2.transform(image, np.hstack([factor * np.eye(3), np.full((3, 1), (1 - factor) * mean)]))
 
 
 def _turned(image: np.ndarray, turn: int) -> np.ndarray:
-    """Every hue moved along the circle."""
-    colours = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-    steps = ((np.arange(256) + turn) % HUES).astype(np.uint8)
-    colours[..., 0] = cv2.LUT(np.ascontiguousarray(colours[..., 0]), steps)
-    return cv2.cvtColor(colours, cv2.COLOR_HSV2RGB)
+    """Every hue moved along the circle. Backwards is forwards with red and blue changed: OpenCV goes on past the end, not before the start."""
+    there, back = (cv2.COLOR_RGB2HSV, cv2.COLOR_HSV2RGB) if turn >= 0 else (cv2.COLOR_BGR2HSV, cv2.COLOR_HSV2BGR)
+    return cv2.cvtColor(cv2.add(cv2.cvtColor(image, there), (abs(turn), 0, 0, 0)), back)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -41,22 +41,25 @@ def make(source: Path, target: Path, side: int) -> None:
 
 def small(source: Path, side: int) -> np.ndarray:
     """u8[H,W,3] RGB, upright, its longer side at most `side`. Raises UserError when `source` is no image."""
-    picture = _reduced(source, side)
+    picture = reduced(source, side)
     if picture is None:
         picture = open_image(source)
     scale = min(1.0, side / max(picture.shape[:2]))
     return resize(picture, (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))))
 
 
-def _reduced(source: Path, side: int) -> np.ndarray | None:
-    """A whole JPEG decoded at 1/2, 1/4 or 1/8 of its size; None when that is no use here, or when `open_image` should say what is wrong."""
+def reduced(source: Path, side: int, of: Callable[[tuple[int, int]], int] = max) -> np.ndarray | None:
+    """A whole JPEG, u8[H,W,3] RGB and upright, decoded at 1/2, 1/4 or 1/8 of its size; the longer (or, `of` min, the shorter) side keeps `side`.
+
+    None when that is no use here, or when `open_image` should say what is wrong.
+    """
     try:
         with source.open("rb", buffering=0) as file:
             start = file.read(image_headers.HEADER_BYTES)
             header = image_headers.parse(file, start) if start.startswith(JPEG) else None
         if header is None or not header.plain or header.width * header.height > MAX_PIXELS:
             return None
-        flag = next((flag for share, flag in REDUCED if max(header.size) >= share * side), None)
+        flag = next((flag for share, flag in REDUCED if of(header.size) >= share * side), None)
         if flag is None:
             return None
         data = np.fromfile(source, np.uint8)

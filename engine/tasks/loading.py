@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from engine.datasets.images import open_image, resize
+from engine.tasks.image_cache import ImageCache
 from engine.tasks.task import Pick
 from engine.types import Sample, UserError
-
-CACHE_SHARE = 0.15
 
 
 @dataclass(frozen=True)
@@ -42,30 +39,6 @@ class Batch:
         return Batch(self.images.pin_memory(), pinned, self.samples, self.unreadable)
 
 
-class ImageCache:
-    """Decoded images, never larger than needed: sides above twice `side` are halved, unless they are wanted `whole`.
-
-    Stops growing at a share of free memory.
-    """
-
-    def __init__(self, side: int, share: float = CACHE_SHARE, *, whole: bool = False) -> None:
-        self.side, self.whole, self.room = side, whole, int(psutil.virtual_memory().available * share)
-        self._images: dict[Path, np.ndarray] = {}
-
-    def __call__(self, path: Path) -> np.ndarray:
-        known = self._images.get(path)
-        if known is not None:
-            return known
-        image = open_image(path)
-        shrink = min(image.shape[:2]) / (2 * self.side)
-        if shrink > 1 and not self.whole:
-            image = resize(image, (round(image.shape[1] / shrink), round(image.shape[0] / shrink)))
-        if image.nbytes < self.room:
-            self.room -= image.nbytes
-            self._images[path] = image
-        return image
-
-
 Encode = Callable[[Sample, np.ndarray, int, int, Pick], tuple[np.ndarray, dict[str, Tensor]]]
 
 
@@ -76,9 +49,11 @@ class TrainingImages(Dataset[Any]):
     neither workers nor a resume change it.
     """
 
-    def __init__(self, samples: Sequence[Sample], side: int, encode: Encode, seed: int, *, whole: bool = False) -> None:
+    def __init__(self, samples: Sequence[Sample], side: int, encode: Encode, seed: int, *, whole: bool = False, kept: str = "memory",
+                 workers: int = 0) -> None:
+        """`kept`: how decoded images are (see ImageCache), by each of the `workers` that load."""
         self.samples, self.encode, self.seed = list(samples), encode, seed
-        self.cache = ImageCache(side, whole=whole)
+        self.cache = ImageCache(side, whole=whole, kept=kept, sharers=workers)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -92,7 +67,7 @@ class TrainingImages(Dataset[Any]):
             return sample.name or sample.image.name
         item_seed = int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0])
         pixels, target = self.encode(sample, image, item_seed, strong, lambda seed: self.other(index, seed))
-        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))), target, sample
+        return torch.from_numpy(np.stack(cv2.split(pixels))), target, sample
 
     def other(self, index: int, seed: int) -> tuple[Sample, np.ndarray] | None:
         """An image that is not the one at `index`, chosen by `seed`; None when there is no other, or it cannot be read."""
@@ -139,12 +114,17 @@ def training_loader(images: TrainingImages, batches: EpochBatches, workers: int,
     if workers:
         torch.multiprocessing.set_sharing_strategy("file_system")
     return DataLoader(images, batch_sampler=batches, collate_fn=gather, num_workers=workers, persistent_workers=workers > 0,
-                      pin_memory=device.type == "cuda", generator=torch.Generator())
+                      pin_memory=device.type == "cuda", generator=torch.Generator(), worker_init_fn=_one_thread)
+
+
+def _one_thread(_worker: int) -> None:
+    """Several processes load: OpenCV's own threads would only be in each other's way, and do not survive a fork."""
+    cv2.setNumThreads(0)
 
 
 def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """u8[B,3,H,W] -> f32 in 0..1, minus mean, over std, on the device of `images`."""
-    pixels = images.float().div_(255)
+    pixels = images / 255
     if any(mean) or any(each != 1 for each in std):
         pixels = (pixels - pixels.new_tensor(mean).view(1, 3, 1, 1)) / pixels.new_tensor(std).view(1, 3, 1, 1)
     return pixels

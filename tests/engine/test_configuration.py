@@ -99,6 +99,7 @@ CASES = {
     "device": ({}, "cuda", MACHINE),
     "workers": ({}, 1, MACHINE),
     "threads": ({}, 2, MACHINE),
+    "cache": ({}, "none", MACHINE),
     "seed": ({}, 1, RUN),
     "epochs_plan": ({}, {"0": 1}, RUN),
 }
@@ -218,7 +219,8 @@ def machine(config):
         session = Session(config, folder() / "scratch", "none")
     except UserError as error:
         return error.key
-    return str(session.device), session.loader.num_workers, torch.get_num_threads(), str(session.measure()[0])
+    kept = session.loader.dataset.cache.room > 0
+    return str(session.device), session.loader.num_workers, torch.get_num_threads(), str(session.measure()[0]), kept
 
 
 LOOK = {RUN: run, PLAN: plan, JUDGE: judge, LOSS: loss, MACHINE: machine}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.augment import framing, mixing, official
+from engine.augment import framing, mixing, official, photometric
 from engine.augment.boxed import Boxed
 from engine.augment.framing import Frame
 from engine.augment.mosaic import mosaic
@@ -228,3 +228,23 @@ def test_light_changes_colours_within_bytes_and_follows_the_seed():
     untouched = sum(np.array_equal(each, image) for each in made)
     assert untouched <= 6, "each of five steps happens half of the time"
     assert np.abs(np.mean([each.mean() for each in made]) - image.mean()) < 12
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.9, 1.5])
+def test_contrast_and_hue_change_as_spelled_out(factor):
+    image = np.random.default_rng(1).integers(0, 256, (24, 31, 3), np.uint8)
+    mean = (image @ photometric.GRAY).mean()
+    np.testing.assert_allclose(photometric._contrast(image, factor), np.clip((image - mean) * factor + mean, 0, 255), atol=0.51)
+    red, yellow, purple = (np.full((4, 4, 3), colour, np.uint8) for colour in ((255, 0, 0), (255, 255, 0), (255, 0, 255)))
+    np.testing.assert_allclose(photometric._turned(red, 30).astype(int), yellow, atol=3)
+    np.testing.assert_allclose(photometric._turned(red, -30).astype(int), purple, atol=3)
+    np.testing.assert_allclose(photometric._turned(purple, 60).astype(int), yellow, atol=3)
+
+
+def test_the_first_crop_that_overlaps_enough_is_taken():
+    frames = [framing.cropped(Frame(-20, 10, 240, 130), BOXES, np.random.default_rng(seed)) for seed in range(60)]
+    assert len({(each.width, each.height) for each in frames}) > 25
+    for each in frames:
+        assert each.left >= -20 and each.left + each.width <= 220 and each.top >= 10 and each.top + each.height <= 140
+        shares = each.width / 240, each.height / 130
+        assert min(shares) >= 0.29 and 0.48 <= shares[0] / shares[1] <= 2.05 and all(isinstance(side, int) for side in (each.left, each.height))
