@@ -152,6 +152,16 @@ def state(dataset: Dataset) -> dict[str, Any] | None:
     return {**found, "phase": "stopping" if (dataset.folder / STOP).exists() else found["phase"]}
 
 
+def active(workspace: Workspace) -> list[tuple[Dataset, dict[str, Any]]]:
+    """The sets that are being looked through now, each with the state of its job."""
+    found = []
+    for each in workspace.datasets():
+        now = state(each) if (each.folder / FILE).is_file() else None
+        if now is not None and now["phase"] in ACTIVE:
+            found.append((each, now))
+    return found
+
+
 def cancel(dataset: Dataset) -> None:
     """Asks the job to stop after the few images that it is looking at; what it has suggested or trained so far stays."""
     if (state(dataset) or NOTHING)["phase"] in ACTIVE:

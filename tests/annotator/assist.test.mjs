@@ -24,3 +24,20 @@ test('over a derived object the pointer says so, over others and beside it nothi
   const over = (point) => { studio.pointer = point && view.toScreen(point); Assist.prototype.tip.call(assist); return stage.title; };
   assert.deepEqual([[20, 20], [60, 20], [20, 20], [90, 70], null].map(over), ['derivedTip', '', 'derivedTip', '', '']);
 });
+test('after the last suspicious label the list is finished, and its frame goes', async () => {
+  const said = [], studio = {mistake: null, refresh() {}, useTool() {}, select() {}, doc: {shapes: []}, view: {show() {}}};
+  const each = {image: 7, kind: 'missed', name: 'a', box: [1, 1, 9, 9], cls: 0, score: 0.9};
+  const answers = [{suspects: []}, {suspects: [each]}, {suspects: []}, {suspects: []}];
+  const lab = {image: 7, studio, hint: (words) => said.push(words), viewed() {}, call: async () => ({models: [], waiting: 0, job: null, ranked: 0, ...answers.shift()})};
+  const assist = Object.assign(Object.create(Assist.prototype), {lab, studio, text: (key) => key, suspects: [], at: -1, show() {}});
+  for (let i = 0; i < 4; i += 1) {
+    await assist.nextSuspect();
+    assert.equal(studio.mistake !== null, i === 1);
+  }
+  assert.deepEqual(said, ['assist.noSuspects', 'missed: a', 'assist.suspectsDone', 'assist.suspectsDone']);
+});
+test('a model that finds nothing new says when no tag is open', () => {
+  const words = (kind, tags, count = 0, missing = []) => Assist.prototype.foundWords.call({studio: {kind, doc: {tags}}}, count, missing);
+  assert.deepEqual([words('tags', [1, 0]), words('tags', [1, null]), words('objects', null), words('tags', [1, 0], 0, ['x']), words('tags', [1, null], 2)],
+    ['assist.noTagOpen', 'assist.foundNone', 'assist.foundNone', 'assist.missing', 'assist.found']);
+});

@@ -197,3 +197,71 @@ test('nothing can be changed where one may only look', () => {
   studio.mark('skipped');
   assert.deepEqual([studio.doc.shapes.length, saved.length, said], [0, 0, ['readOnly', 'readOnly']]);
 });
+test('tags have no shapes: every drawing tool is refused there, and nothing changes', () => {
+  const tags = {looked: true, mark: 'checked', shapes: [], tags: [1, 0, null]};
+  studio.open(tags, {kind: 'tags', size: SIZE});
+  for (const name of ['box', 'polygon', 'hole', 'brush', 'eraser']) studio.useTool(name);
+  drag([10, 10], [40, 30]);
+  assert.deepEqual([studio.tool.name, studio.doc, saved.length], ['select', tags, 0]);
+  assert.deepEqual([...new Set(said)], ['tagsOnly']);
+});
+test('an image of tags takes the drawing tool out of the hand', () => {
+  studio.useTool('box');
+  studio.open({looked: false, mark: null, shapes: [], tags: [null, null, null]}, {kind: 'tags', size: SIZE});
+  drag([10, 10], [40, 30]);
+  assert.deepEqual([studio.tool.name, saved.length], ['select', 0]);
+});
+test('a polygon in the hand is finished and kept when a person goes on, with fewer than three points that is said', () => {
+  studio.useTool('polygon');
+  [[10, 10], [50, 10], [50, 50]].forEach((point) => click(point));
+  assert.equal(studio.finish(), true);
+  assert.deepEqual([kinds(), studio.tool.busy()], [['polygon'], false]);
+  [[10, 10], [50, 10]].forEach((point) => click(point));
+  assert.equal(studio.finish(), false);
+  assert.deepEqual([kinds(), studio.tool.busy(), studio.finish()], [['polygon'], false, true]);
+});
+test('the eraser says that boxes and polygons are no masks, where it meets one', () => {
+  studio.open(document(makeBox(0, [10, 10, 30, 30]), makePolygon(1, [[50, 10, 70, 10, 70, 30, 50, 30]])), {kind: 'objects', size: SIZE});
+  studio.useTool('eraser');
+  studio.radius = 2;
+  drag([45, 50], [46, 50]);
+  assert.deepEqual(said, []);
+  drag([20, 20], [22, 20]);
+  drag([60, 20], [62, 20]);
+  assert.deepEqual([said, saved.length], [['eraseMask', 'eraseMask'], 0]);
+  studio.open(document(makeMask(0, square(10, 10, 30, 30), SIZE), makeBox(0, [10, 10, 30, 30])), {kind: 'objects', size: SIZE});
+  drag([20, 20], [22, 20]);
+  assert.deepEqual([said.length, saved.length], [2, 1]);
+});
+test('the first stroke says once how the next one begins another object', () => {
+  studio.useTool('brush');
+  drag([10, 10], [20, 10]);
+  drag([40, 10], [50, 10]);
+  studio.setClass(1);
+  drag([60, 60], [65, 60]);
+  assert.deepEqual(said, ['strokeGoesOn']);
+  said.length = 0;
+  studio.strokeTold = false;
+  studio.open(document(), {kind: 'mask', size: SIZE});
+  drag([10, 10], [20, 10]);
+  assert.deepEqual(said, []);
+});
+test('background is what is left: painting it takes the others away', () => {
+  studio.classes = [{name: 'Background '}, {name: 'b'}, {name: 'c'}];
+  for (const kind of ['mask', 'layers']) {
+    studio.open(document(makeMask(1, square(10, 10, 30, 30), SIZE)), {kind, size: SIZE});
+    studio.setClass(0);
+    studio.useTool('box');
+    drag([10, 10], [30, 20]);
+    assert.deepEqual(studio.doc.shapes.map((shape) => [shape.cls, areaOf(shape)]), [[1, 200]]);
+    drag([50, 50], [70, 70]);
+    assert.deepEqual([studio.doc.shapes.length, said.at(-1)], [1, 'background']);
+    studio.useTool('select');
+    studio.select([studio.doc.shapes[0].id]);
+    studio.setClass(0);
+    assert.deepEqual([studio.doc.shapes, studio.doc.looked], [[], true]);
+  }
+  studio.open({...document(makeMask(1, square(10, 10, 30, 30), SIZE)), shapes: [makeMask(1, square(10, 10, 30, 30), SIZE), {...makeMask(0, square(10, 10, 20, 30), SIZE), state: 'suggested', score: 0.9}]}, {kind: 'mask', size: SIZE});
+  studio.accept();
+  assert.deepEqual(studio.doc.shapes.map((shape) => [shape.cls, shape.state, areaOf(shape)]), [[1, 'truth', 200]]);
+});

@@ -69,7 +69,7 @@ def test_every_text_that_the_modules_ask_for_is_in_the_catalogue(language):
     asked = set()
     for module in MODULES:
         text = module.read_text(encoding="utf-8")
-        asked |= set(re.findall(r"\btext\('([\w.]+)'", text)) | {f"hint.{key}" for key in re.findall(r"\bsay\('(\w+)'\)", text)}
+        asked |= set(re.findall(r"\btext\('([\w.]+)'", text)) | {f"hint.{key}" for key in re.findall(r"\bsay\('(\w+)'[,)]", text)}
         asked |= {f"key.{key}" for _, _, key in re.findall(r"\['(work|tools|edit|view)', '([^']*)', '(\w+)'\]", text)}
     assert len(asked) > 80
     assert sorted(key for key in asked if f"{server.PREFIX}{key}" not in known) == []

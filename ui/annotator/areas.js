@@ -1,6 +1,6 @@
 // From outlines to pixels and back.
-import {boxInBox, distance, pointInRing, ringOfBox, simplified, splitAt} from './geometry.js';
-import {emptyRaster, fillRings, outlines} from './runs.js';
+import {boxInBox, boxesMeet, distance, pointInRing, ringOfBox, simplified, splitAt} from './geometry.js';
+import {bitAt, emptyRaster, fillRings, outlines} from './runs.js';
 import {makePolygon, rasterOf} from './shapes.js';
 
 // The pixels of any shape; null when there are none.
@@ -11,6 +11,11 @@ export const rasterFrom = (shape, size) => {
   const raster = emptyRaster(box);
   fillRings(raster, shape.kind === 'box' ? [ringOfBox(shape.box)] : [...shape.rings, ...shape.holes], 1);
   return raster;
+};
+// Does a shape have pixels within an area?
+export const meets = (shape, area, size) => {
+  const raster = boxesMeet(shape.box, [area.x, area.y, area.x + area.w, area.y + area.h]) ? rasterFrom(shape, size) : null;
+  return raster !== null && area.bits.some((bit, i) => bit && bitAt(raster, [area.x + i % area.w, area.y + Math.floor(i / area.w)]));
 };
 export const polygonOf = (mask) => {
   const rings = outlines(rasterOf(mask)).map((ring) => simplified(ring, 0.75));

@@ -50,6 +50,7 @@ export class Assist {
   async refresh() {
     try {
       const found = await this.lab.call('models', {});
+      if (!found.error && found.suspects.length) this.listed = true;
       if (!found.error) Object.assign(this, {models: found.models, waiting: found.waiting, suspects: found.suspects, job: found.job, ranked: found.ranked});
     } catch { /* the next refresh says more */ }
     this.show();
@@ -116,7 +117,7 @@ export class Assist {
   async tell(name, values) {
     try {
       const answer = await this.lab.call(name, values);
-      if (answer.error) { this.lab.notice(`${answer.error.message} ${answer.error.remedy}`.trim(), [[this.text('close'), () => { this.lab.part.notice.hidden = true; }]]); return null; }
+      if (answer.error) { this.lab.notice(`${answer.error.message} ${answer.error.remedy}`.trim(), [[this.text('close'), () => this.lab.quiet()]]); return null; }
       if ('job' in answer) { this.job = answer.job; this.show(); }
       return answer;
     } catch { this.lab.hint(this.text('offline')); return null; }
@@ -134,8 +135,14 @@ export class Assist {
     if (!found || image !== lab.image) return;
     await this.fresh();
     const {length} = studio.kind === 'tags' ? studio.hints() : studio.waiting();
-    lab.hint(this.text(length ? 'assist.found' : found.missing.length ? 'assist.missing' : 'assist.foundNone', {n: length, names: found.missing.join(', ')}));
+    lab.hint(this.text(this.foundWords(length, found.missing), {n: length, names: found.missing.join(', ')}));
     this.refresh();
+  }
+  foundWords(count, missing) {
+    const {kind, doc} = this.studio;
+    if (count) return 'assist.found';
+    if (missing.length) return 'assist.missing';
+    return kind === 'tags' && doc.tags?.every((value) => value !== null) ? 'assist.noTagOpen' : 'assist.foundNone';
   }
   // Takes the suggestions that the server has now; the labels in hand stay as they are.
   async fresh() {
@@ -187,7 +194,7 @@ export class Assist {
   // ---- labels that may be wrong
   async suspect(i) {
     const each = this.suspects[i], {lab, studio} = this;
-    if (!each) { lab.hint(this.text('assist.noSuspects')); return; }
+    if (!each) { this.noMore(); return; }
     this.at = i;
     if (lab.image !== each.image) await lab.open(each.image);
     if (lab.image !== each.image) return;
@@ -199,6 +206,14 @@ export class Assist {
     lab.hint(studio.mistake.words);
     this.show();
     lab.viewed();
+  }
+  // The list is empty: it was worked through, or nobody has made one.
+  noMore() {
+    const {lab, studio} = this;
+    this.at = -1;
+    studio.mistake = null;
+    studio.refresh();
+    lab.hint(this.text(this.listed ? 'assist.suspectsDone' : 'assist.noSuspects'));
   }
   async nextSuspect() {
     const now = this.suspects[this.at];

@@ -31,7 +31,7 @@ class Assist(Deriving):
         from engine.datasets import labeling_lists
         from engine.suggesting import with_suggestions
 
-        return {"models": self._fitting(dataset), "job": self._job(dataset, language), "waiting": len(with_suggestions(dataset)),
+        return {"models": self._fitting(dataset, language), "job": self._job(dataset, language), "waiting": len(with_suggestions(dataset)),
                 "suspects": self._suspects(dataset, language), "ranked": bool(labeling_lists.ranks(dataset, 1, unlabeled=True))}
 
     def look(self, dataset: Dataset, sent: Answer, language: str, who: str) -> Answer:
@@ -80,23 +80,22 @@ class Assist(Deriving):
 
         return {"images": suggesting.discard(dataset, [each for each in suggesting.with_suggestions(dataset) if each != sent.get("image")])}
 
-    def _fitting(self, dataset: Dataset) -> list[tuple[str, str]]:
-        """(name, id) of runs of a fitting task and of added weights, newest run first."""
+    def _fitting(self, dataset: Dataset, language: str) -> list[tuple[str, str]]:
+        """(name, id) of runs of a fitting task and of added weights, newest run first; runs that cannot be read come last and say so."""
         from engine.runs import Run
         from engine.suggesting import fitting
         from ui.pages.predict.models import choices
 
-        found = []
+        found, unread = [], []
         for name, key in choices(self.workspace):
             kind, _, rest = key.partition("/")
-            if kind == "runs":
-                try:
-                    if not fitting(dataset, Run(self.workspace.run_folder(rest)).config().task):
-                        continue
-                except (UserError, KeyError):
-                    continue
-            found.append((name, rest))
-        return found
+            shown = time_first(name) if kind == "runs" else name
+            try:
+                if kind != "runs" or fitting(dataset, Run(self.workspace.run_folder(rest)).config().task):
+                    found.append((shown, rest))
+            except (UserError, KeyError):
+                unread.append((t("label.run_unread", language, name=shown), rest))
+        return [*found, *unread]
 
     def _job(self, dataset: Dataset, language: str) -> Answer | None:
         from engine import suggest_jobs
@@ -154,3 +153,9 @@ class Assist(Deriving):
         for name in names:
             dataset.add_class(name)
         return {"added": len(dataset.classes) - before}
+
+
+def time_first(name: str) -> str:
+    """"set · 11-21 20:05" as "11-21 20:05 · set": two runs of one set differ where a narrow list still shows it."""
+    words, dot, at = name.rpartition(" · ")
+    return f"{at} · {words}" if dot else name

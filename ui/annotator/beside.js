@@ -2,7 +2,7 @@
 import {stateOf} from './documents.js';
 
 export const showAside = (lab) => {
-  const {studio, part} = lab, state = stateOf(studio.doc), pressed = (name, on) => part.root.querySelector(`[data-do=${name}]`)?.setAttribute('aria-pressed', String(on));
+  const {studio, part} = lab, state = lab.outbox.refused.has(lab.image) ? lab.facts.state : stateOf(studio.doc), pressed = (name, on) => part.root.querySelector(`[data-do=${name}]`)?.setAttribute('aria-pressed', String(on));
   lab.panel.update();
   lab.assist.update();
   lab.pointers.show(studio.tool.name === 'points');

@@ -87,10 +87,10 @@ export const deriveLabels = (lab) => {
   });
 };
 const derived = async (lab, {images, edit}) => {
-  const {text, part} = lab, again = async () => { await lab.open(lab.image); await lab.strip.refill(lab.image ?? 0); lab.strip.render(); };
+  const {text} = lab, again = async () => { await lab.open(lab.image); await lab.strip.refill(lab.image ?? 0); lab.strip.render(); };
   const back = async () => {
     if (await lab.assist.tell('underive', {edit})) { await again(); lab.hint(text('derive.undone')); }
   };
   await again();
-  lab.notice(text('derive.done', {n: images.toLocaleString('en')}), [...(edit === null ? [] : [[text('key.undo'), back]]), [text('close'), () => { part.notice.hidden = true; }]], true);
+  lab.notice(text('derive.done', {n: images.toLocaleString('en')}), [...(edit === null ? [] : [[text('key.undo'), back]]), [text('close'), () => lab.quiet()]], true);
 };

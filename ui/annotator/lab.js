@@ -1,21 +1,23 @@
 // One data set on the canvas: opens its images, saves them, and does what keys and buttons ask for.
+import {changeDisplay, changeRadius, closeDisplay, toggleField} from './adjust.js';
 import {Assist} from './assist.js';
 import {showAside, showPlace} from './beside.js';
 import {deriveLabels, pasteClasses, showHelp, showVersions} from './dialogs.js';
 import {docFromWire, docToWire, keysOf, merged, renumbered, sameWire, stateOf} from './documents.js';
-import {clockTime, fill, make} from './dom.js';
+import {fill, make} from './dom.js';
 import {Painter} from './draw.js';
 import {listen} from './input.js';
 import {layout} from './layout.js';
 import {Panel} from './panel.js';
 import {Picture} from './picture.js';
 import {Pointers} from './pointers.js';
+import {showRefused, tellSaving} from './saving.js';
 import {Strip} from './strip.js';
 import {Studio} from './studio.js';
 import {Outbox} from './sync.js';
 import {boxTool, selectTool} from './tools_box.js';
 import {brushTool} from './tools_brush.js';
-import {MOST_TOLERANCE, fillTool} from './tools_fill.js';
+import {fillTool} from './tools_fill.js';
 import {finder, pointsTool} from './tools_points.js';
 import {polygonTool} from './tools_polygon.js';
 
@@ -38,7 +40,7 @@ export class Lab {
     studio.tools = {select: selectTool(studio), box: boxTool(studio), polygon: polygonTool(studio), hole: polygonTool(studio, 'hole'), brush: brushTool(studio),
       eraser: brushTool(studio, true), fill: fillTool(studio), points: pointsTool(studio, finder(this))};
     studio.tool = studio.tools.select;
-    this.outbox = new Outbox({dataset: begun.set ?? dataset, keep: globalThis.localStorage, same: (mine, theirs) => sameWire(docToWire(renumbered(docFromWire(mine), mine.classes, theirs.classes)), theirs.document), tell: (state, details) => this.told(state, details),
+    this.outbox = new Outbox({dataset: begun.set ?? dataset, keep: globalThis.localStorage, same: (mine, theirs) => { const doc = renumbered(docFromWire(mine), mine.classes, theirs.classes); return doc.shapes.length === mine.shapes.length && sameWire(docToWire(doc), theirs.document); }, tell: (state, details) => tellSaving(this, state, details),
       send: ({image, doc, expected, token}) => this.call('save', {image, document: doc, expected, token})});
     this.connect();
   }
@@ -56,8 +58,10 @@ export class Lab {
     document.addEventListener('keydown', (event) => { if (mine(event) && !this.part.dialog.open) keys.keydown(event); }, options);
     document.addEventListener('keyup', (event) => { if (mine(event)) keys.keyup(event); }, options);
     window.addEventListener('online', () => this.outbox.again(), options);
+    document.addEventListener('pointerdown', ({target}) => closeDisplay(this, target), {...options, capture: true});
+    document.addEventListener('visibilitychange', () => { if (!document.hidden && this.visible()) this.back(); }, options);
     // What this browser keeps is sent on the next visit; only what it could not keep would be lost.
-    window.addEventListener('beforeunload', (event) => { if (this.outbox.unkept && (this.outbox.busy || this.outbox.conflicts.size)) event.preventDefault(); }, options);
+    window.addEventListener('beforeunload', (event) => { if (this.outbox.unkept && (this.outbox.busy || this.outbox.conflicts.size || this.outbox.refused.size)) event.preventDefault(); }, options);
     this.sizes = new ResizeObserver(([{contentRect: {width, height}}]) => {
       if (width < 2 || height < 2) { this.away = true; return; }
       if (this.away) this.back();
@@ -70,6 +74,7 @@ export class Lab {
   // The page was away, and others may have worked on the set meanwhile.
   back() {
     this.away = false;
+    this.assist.refresh().then(() => this.assist.watch());  // a training may have ended elsewhere
     const {image} = this;
     if (image === null || this.outbox.pending(image)) return;
     this.asking('open', {image}, ({revision}) => (revision === this.outbox.revisions.get(image) ? this.strip.refill(image).then(() => this.strip.render()) : this.open(image)));
@@ -85,20 +90,22 @@ export class Lab {
   // ---- images
   async begin(first) {
     for (const id of this.outbox.leftovers()) {  // what an earlier visit could not send
-      const left = this.outbox.left(id);
-      if (left && id !== first) { this.outbox.revisions.set(id, left.revision); this.outbox.put(id, left.doc); }
+      const left = id === first ? null : this.outbox.left(id);
+      if (left) { this.outbox.revisions.set(id, left.revision); this.outbox.put(id, left.doc); this.outbox.taken(left); }
     }
     this.assist.begin();
     await this.strip.refill(first ?? 0);
     const id = this.strip.images.find(([each]) => each >= (first ?? 0))?.[0] ?? this.strip.images[0]?.[0];
     if (id !== undefined) await this.open(id); else this.empty();
+    const [refused] = this.outbox.refused.keys();
+    if (refused !== undefined) showRefused(this, refused);
   }
   async open(id) {
     if (id === null || id === undefined) return;
     this.asked += 1;
     const turn = this.asked;
-    this.studio.tool.cancel();
-    this.hint('');
+    const kept = id === this.image ? this.studio.tool.cancel() : this.studio.finish();
+    this.hint(kept === false ? this.text('hint.dropped') : '');
     try {
       const [facts, source] = await Promise.all([this.call('open', {image: id}), this.picture(id)]);
       if (turn !== this.asked) return;
@@ -124,16 +131,18 @@ export class Lab {
     const elsewhere = [...outbox.conflicts.keys()].find((id) => id !== facts.id);
     if (elsewhere !== undefined) this.notice(this.text('conflictElsewhere'), [[this.text('openIt'), () => this.open(elsewhere)]]);
     if (source.error) this.notice(`${source.error.message} ${source.error.remedy}`, []);
-    const left = waiting || found ? null : outbox.left(facts.id);
-    if (waiting) studio.doc = renumbered(docFromWire(waiting.doc), waiting.doc.classes, facts.classes);
+    const held = waiting ?? outbox.refused.get(facts.id), left = held || found ? null : outbox.left(facts.id);
+    if (held) studio.doc = renumbered(docFromWire(held.doc), held.doc.classes, facts.classes);
     else if (left && !sameWire(left.doc, facts.document)) {
       if (left.revision === facts.revision || outbox.tokens.has(facts.token)) studio.apply(renumbered(docFromWire(left.doc), left.doc.classes, facts.classes));
       else outbox.clash({image: facts.id, doc: left.doc, expected: left.revision}, facts);
     } else if (left) outbox.forget(facts.id);
+    if (left) outbox.taken(left);
     if (found) this.ask({mine: outbox.waiting.get(facts.id)?.doc ?? found.mine, theirs: found.theirs});
     studio.refresh();
     this.viewed();
-    if (!waiting && !found && !left) this.part.saved.textContent = facts.at ? this.text(facts.who ? 'savedBy' : 'savedAt', {at: facts.at, who: facts.who}) : '';
+    if (!held && !found && !left) Object.assign(this.part.saved, {textContent: facts.at ? this.text(facts.who ? 'savedBy' : 'savedAt', {at: facts.at, who: facts.who}) : ''}).dataset.state = '';
+    if (!waiting) showRefused(this);
     if (facts.unseen) this.hint(this.text('assist.unseen'));
     this.part.name.textContent = facts.name;
     this.part.name.title = facts.name;
@@ -163,23 +172,9 @@ export class Lab {
   // ---- saving
   wire(doc) { return docToWire(doc, keysOf(this.studio.classes)); }
   save(doc) {
+    this.hint('');  // what it said was before this edit
     this.outbox.put(this.image, this.wire(doc));
     this.strip.mark(this.image, stateOf(doc));
-  }
-  told(state, {image, answer, error, kept, mine, theirs}) {
-    const words = {saving: () => this.text('saving'), saved: () => this.text('saved', {at: clockTime()}), lost: () => this.text(kept ? 'notSavedKept' : 'notSaved'),
-      conflict: () => this.text('notSavedConflict'), refused: () => `${error.message} ${error.remedy}`};
-    this.part.saved.textContent = words[state]();
-    this.part.saved.dataset.state = state;
-    if (state === 'saved' && image === this.image) {
-      this.facts = {...this.facts, ...answer};
-      this.studio.base = answer.document ? docFromWire(answer.document) : this.studio.doc;
-      this.part.notice.hidden = true;
-    }
-    if (state === 'conflict' && theirs) {
-      if (image === this.image) this.ask({mine, theirs});
-      else this.notice(this.text('conflictElsewhere'), [[this.text('openIt'), () => this.open(image)]]);
-    }
   }
   // Somebody else has saved another version: both are kept until a person has chosen.
   ask({mine, theirs}) {
@@ -196,7 +191,7 @@ export class Lab {
       studio.refresh();
       this.outbox.settle(image, doc && this.wire(doc));
     };
-    this.notice(this.text(theirs.who ? 'conflictBy' : 'conflict', {who: theirs.who, at: theirs.at}), [
+    this.notice(this.text(theirs.who ? 'conflictBy' : 'conflict', {who: theirs.who, at: theirs.at || this.text('justNow')}), [
       [this.text('keepBoth'), () => settle(merged(studio.base, studio.doc, other, studio))],
       [this.text('keepMine'), () => settle(studio.doc)], [this.text('keepTheirs'), () => settle(null)]]);
   }
@@ -206,28 +201,38 @@ export class Lab {
     this.part.notice.classList.toggle('lb-an-low', low);
   }
   fail({message, remedy}) { this.notice(`${message} ${remedy}`.trim(), [[this.text('tryAgain'), () => { this.part.notice.hidden = true; this.open(this.image ?? this.strip.current); }]]); }
+  // A message over the canvas goes; that the open image is not saved stays.
+  quiet() {
+    this.part.notice.hidden = true;
+    showRefused(this);
+  }
   hint(words) { this.hintText = this.part.hint.textContent = words; }
   // ---- what keys and buttons do; false: nothing, so the browser may
   act(action, value) {
     const {studio, part} = this, {view} = studio, middle = [view.width / 2, view.height / 2];
-    if (studio.tools[action] && action !== 'hole') { studio.useTool(action); return true; }
+    if (studio.tools[action] && action !== 'hole') { this.take(action); return true; }
     const todo = {
       next: () => this.step(1), previous: () => this.step(-1), nextOpen: () => this.nextOpen(), accept: () => (studio.tool.enter?.() ? true : studio.accept()), nextHint: () => studio.nextSuggestion(), look: () => this.assist.look(), nextSuspect: () => this.assist.nextSuspect(), nothing: () => studio.nothing(),
       checked: () => studio.mark('checked'), skip: () => studio.mark('skipped'), copyPrevious: () => this.copyPrevious(),
-      smaller: () => this.radius(1 / 1.25), larger: () => this.radius(1.25), finish: () => (studio.tool.enter ? studio.tool.enter() : studio.accept()), class: () => studio.setClass(value),
+      smaller: () => changeRadius(this, 1 / 1.25), larger: () => changeRadius(this, 1.25), finish: () => (studio.tool.enter ? studio.tool.enter() : studio.accept()), class: () => studio.setClass(value),
       pickClass: () => this.panel.search.focus(), remove: () => (studio.tool.busy?.() ? studio.tool.undo?.() : studio.remove()), undo: () => studio.undo(), redo: () => studio.redo(),
       selectAll: () => { studio.useTool('select'); studio.select(studio.shown().filter((shape) => !studio.isLocked(shape)).map((shape) => shape.id)); },
       duplicate: () => studio.duplicate(), hole: () => studio.useTool('hole'), join: () => studio.join(), split: () => studio.split(), simplify: () => studio.simplify(),
       convert: () => studio.convert(), nudge: () => { if (!studio.editable().length) return false; studio.nudge(value); return true; },
       zoomIn: () => view.zoom(1.25, middle), zoomOut: () => view.zoom(0.8, middle), fit: () => view.fit(), hide: () => { studio.bare = !studio.bare; studio.refresh(); },
-      lock: () => studio.selected().forEach((shape) => studio.toggle(studio.lockedShapes, shape.id)), crosshair: () => this.toggleField('cross'),
-      names: () => this.toggleField('names'), help: () => showHelp(this), history: () => showVersions(this), pasteClasses: () => pasteClasses(this), derive: () => deriveLabels(this), addClass: () => this.addClass(value),
-      display: () => this.display(value), focus: () => part.stage.focus({preventScroll: true}), viewed: () => this.viewed(),
-      cancel: () => { if (studio.tool.busy?.()) studio.tool.cancel(); else if (studio.selection.size || studio.target !== null) { studio.target = null; studio.select([]); } else studio.useTool('select'); },
+      lock: () => studio.selected().forEach((shape) => studio.toggle(studio.lockedShapes, shape.id)), crosshair: () => toggleField(this, 'cross'),
+      names: () => toggleField(this, 'names'), help: () => showHelp(this), history: () => showVersions(this), pasteClasses: () => pasteClasses(this), derive: () => deriveLabels(this), addClass: () => this.addClass(value),
+      display: () => changeDisplay(this, value), focus: () => part.stage.focus({preventScroll: true}), viewed: () => this.viewed(),
+      cancel: () => { if (!part.display.hidden) part.display.hidden = true; else if (studio.tool.busy?.()) studio.tool.cancel(); else if (studio.selection.size || studio.target !== null) { studio.target = null; studio.select([]); } else studio.useTool('select'); },
     };
     const done = todo[action]?.();
     if (['zoomIn', 'zoomOut', 'fit', 'finish', 'cancel', 'remove'].includes(action)) { studio.painter.request(); this.viewed(); }
     return done;
+  }
+  // A tool comes into the hand; what was said about another one goes, not what is wrong with a label.
+  take(name) {
+    if (this.hintText !== this.studio.mistake?.words) this.hint('');
+    this.studio.useTool(name);
   }
   async step(by) {
     try {
@@ -264,28 +269,8 @@ export class Lab {
     const {studio} = this;
     studio.useClasses(classes);
     this.strip.useClasses(classes);
+    if (this.hintText === this.text('hint.noClass')) this.hint('');
     studio.refresh();
-  }
-  radius(factor) {
-    if (this.studio.tool.name === 'fill') {
-      this.studio.tolerance = Math.round(Math.min(MOST_TOLERANCE, Math.max(1, factor > 1 ? this.studio.tolerance * factor + 1 : this.studio.tolerance * factor)));
-      this.hint(this.text('tolerance', {n: this.studio.tolerance}));
-      return;
-    }
-    this.studio.radius = Math.min(400, Math.max(0.5, this.studio.radius * factor));
-    this.part.display.fields.radius.value = this.studio.radius;
-    this.studio.painter.request();
-  }
-  display({opacity, radius, names, cross, brushPolygon, ...tones}) {
-    Object.assign(this.studio, {opacity, radius, names, cross, brushPolygon});
-    const plain = JSON.stringify(tones);
-    if (plain !== this.plainTones) { this.plainTones = plain; this.tones = tones; this.studio.painter.picture?.setTones(tones); }
-    this.studio.painter.refresh();
-  }
-  toggleField(name) {
-    const field = this.part.display.fields[name];
-    field.checked = !field.checked;
-    field.dispatchEvent(new Event('change'));
   }
   // ---- what is shown beside the canvas
   later() {

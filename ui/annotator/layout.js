@@ -18,7 +18,7 @@ export const layout = (root, text, act, {panel, strip, pointers}) => {
     make('hr'), iconButton('plus', `${text('key.zoomIn')} (+)`, () => act('zoomIn')), iconButton('minus', `${text('key.zoomOut')} (-)`, () => act('zoomOut')),
     iconButton('fit', `${text('key.fit')} (Z)`, () => act('fit')), make('hr'),
     iconButton('eye', `${text('key.hide')} (H)`, () => act('hide'), {'data-do': 'hide', 'aria-pressed': 'false'}),
-    iconButton('tones', text('display'), () => { part.display.hidden = !part.display.hidden; }, {'aria-haspopup': 'true'}),
+    iconButton('tones', text('display'), () => { part.display.hidden = !part.display.hidden; }, {'aria-haspopup': 'true', 'data-do': 'display'}),
     iconButton('help', `${text('key.help')} (?)`, () => act('help')));
   [part.undo, part.redo] = ['undo', 'redo'].map((name) => part.rail.querySelector(`[data-do=${name}]`));
   part.name = make('b', {class: 'lb-an-cut lb-an-name'});

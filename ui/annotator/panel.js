@@ -64,9 +64,8 @@ export class Panel {
     if (!tags) { this.actions(); this.shapes(); }
   }
   classes() {
-    const {studio} = this, fitting = this.fitting(), counts = new Map();
-    for (const shape of studio.doc.shapes) counts.set(shape.cls, (counts.get(shape.cls) ?? 0) + 1);
-    const lines = fitting.slice(0, MOST_CLASSES).map((cls) => this.classLine(cls, counts.get(cls) ?? 0));
+    const {studio} = this, fitting = this.fitting(), counts = objectCounts(studio).classes;
+    const lines = fitting.slice(0, MOST_CLASSES).map((cls) => this.classLine(cls, counts.get(cls)));
     if (this.wanted && !studio.readOnly && !studio.classes.some(({name}) => name === this.wanted)) {
       lines.push(make('li', {}, make('button', {type: 'button', class: 'lb-an-row', onclick: () => this.act('addClass', this.wanted)}, iconOf('plus', 16),
         make('span', {class: 'lb-an-cut'}, fill(this.text('addClass'), {name: this.wanted})))));
@@ -89,7 +88,7 @@ export class Panel {
     const row = make('button', {type: 'button', class: 'lb-an-row', 'aria-pressed': tags ? String(value === 1) : String(cls === studio.cls), title: tags ? `${look.name}\n${this.text('tagHelp')}` : look.name,
       'data-class': cls, onclick: (event) => { this.pressed(cls, event); this.act('focus'); }},
     swatchOf(look), make('kbd', {}, cls < 9 ? String(cls + 1) : cls === 9 ? '0' : ''), make('span', {class: 'lb-an-cut'}, look.name), state,
-    !tags && count ? make('span', {class: 'lb-an-muted'}, String(count)) : null);
+    !tags && count ? make('span', {class: 'lb-an-muted', title: this.text('countTip')}, figure(count)) : null);
     if (tags) return make('li', {}, row);
     const hidden = studio.hiddenClasses.has(cls), locked = studio.lockedClasses.has(cls);
     return make('li', {class: hidden ? 'lb-an-off' : null}, row,
@@ -108,7 +107,8 @@ export class Panel {
   }
   shapes() {
     const {studio} = this, shapes = studio.doc.shapes.filter((shape) => !studio.isFaint(shape));
-    this.count.textContent = shapes.length.toLocaleString('en');
+    this.count.textContent = figure(objectCounts(studio).all);
+    this.count.title = this.text('countTip');
     const lines = shapes.slice(0, MOST_LINES).map((shape) => this.shapeLine(shape));
     if (shapes.length > MOST_LINES) lines.push(make('li', {class: 'lb-an-muted'}, fill(this.text('moreShapes'), {n: (shapes.length - MOST_LINES).toLocaleString('en')})));
     if (!shapes.length) lines.push(make('li', {class: 'lb-an-muted'}, this.text(studio.doc.looked ? 'nothingHere' : 'notLooked')));
@@ -133,4 +133,18 @@ export class Panel {
   }
 }
 
+// How many objects there are and how many suggestions are shown, in all and of each class that has any.
+export const objectCounts = (studio) => {
+  const all = {truth: 0, open: 0}, classes = new Map();
+  for (const shape of studio.doc.shapes) {
+    if (studio.isFaint(shape)) continue;
+    const own = classes.get(shape.cls) ?? {truth: 0, open: 0}, what = shape.state === 'suggested' ? 'open' : 'truth';
+    own[what] += 1;
+    all[what] += 1;
+    classes.set(shape.cls, own);
+  }
+  return {all, classes};
+};
+// "3", or "3 + 2" with two suggestions.
+export const figure = (count) => (count ? `${count.truth.toLocaleString('en')}${count.open ? ` + ${count.open.toLocaleString('en')}` : ''}` : '');
 const rank = (name, wanted) => (name.toLocaleLowerCase().startsWith(wanted) ? 0 : 1);

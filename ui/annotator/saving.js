@@ -27,6 +27,7 @@ const tellRefused = (lab, image) => {
   if (image === lab.image) lab.strip.mark(image, lab.facts.state);
   else lab.strip.refill(lab.image ?? 0).then(() => lab.strip.render()).catch(() => {});
   showRefused(lab, image);
+  lab.later();
 };
 // Edits that the server does not take stay in this browser until a later one is saved, or a person takes them back.
 export const showRefused = (lab, image = lab.image) => {

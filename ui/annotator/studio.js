@@ -5,9 +5,9 @@ import {pointInRing, simplified} from './geometry.js';
 import {isLooked, keysOf, renumbered} from './documents.js';
 import {History} from './history.js';
 import {combine, grown} from './runs.js';
-import {accepted, copied, makeMask, makePolygon, moved, rasterOf, withClass, withRings} from './shapes.js';
-import {boxOf, erased, painted} from './tools_brush.js';
-import {closed} from './tools_fill.js';
+import {acceptAreas, eraseOn, paintOn, repaint} from './painting.js';
+import {accepted, copied, makeMask, makePolygon, moved, withClass, withRings} from './shapes.js';
+import {boxOf} from './tools_brush.js';
 import {View} from './view.js';
 
 export const EMPTY = {looked: false, shapes: [], tags: null, mark: null, hints: null};
@@ -16,7 +16,7 @@ export class Studio {
   constructor({saved, changed, say}) {
     Object.assign(this, {classes: [], kind: 'objects', size: [1, 1], view: new View(), history: new History(), doc: EMPTY, base: EMPTY, cls: 0,
       selection: new Set(), ghosts: new Map(), target: null, hiddenClasses: new Set(), lockedClasses: new Set(), hiddenShapes: new Set(),
-      lockedShapes: new Set(), bare: false, opacity: 0.35, radius: 12, names: true, cross: false, pointer: null, oneTag: false, readOnly: false, threshold: 0.25, brushPolygon: false, tolerance: 24, minus: false, mistake: null,
+      lockedShapes: new Set(), bare: false, opacity: 0.35, radius: 12, names: true, cross: false, pointer: null, oneTag: false, readOnly: false, threshold: 0.25, brushPolygon: false, tolerance: 24, minus: false, mistake: null, strokeTold: false,
       tool: null, tools: {}, painter: null, saved, changed, say});
   }
   // ---- documents
@@ -24,6 +24,7 @@ export class Studio {
     Object.assign(this, {kind, size, doc, base: doc, target: null});
     for (const set of [this.selection, this.ghosts, this.hiddenShapes, this.lockedShapes]) set.clear();
     this.history.clear();
+    if (kind === 'tags' && this.tool && this.tool.name !== 'select') { this.tool.cancel(); this.tool = this.tools.select; }
     this.refresh();
   }
   // Another list of classes: everything that can be seen or come back is in its ids from now on.
@@ -123,12 +124,8 @@ export class Studio {
     this.cls = cls;
     const chosen = this.editable().filter((shape) => shape.cls !== cls || shape.state === 'suggested');
     if (chosen.length && this.tool?.name === 'select') {
-      if (this.isPixels()) chosen.forEach((shape) => this.repaint(shape, cls)); else this.replace(chosen.map((shape) => withClass(shape, cls)));
+      if (this.isPixels()) chosen.forEach((shape) => repaint(this, shape, cls)); else this.replace(chosen.map((shape) => withClass(shape, cls)));
     } else { this.target = null; this.changed(); this.painter?.request(); }
-  }
-  repaint(shape, cls) {
-    const rest = this.doc.shapes.filter((each) => each.id !== shape.id), twin = rest.find((each) => each.cls === cls && each.kind === 'mask');
-    this.commit({shapes: painted(rest, rasterOf(shape), {cls, target: twin, size: this.size, exclusive: this.kind === 'mask', locked: () => false})});
   }
   // ---- suggestions
   isFaint(shape) { return shape.state === 'suggested' && (shape.score ?? 0) < this.threshold; }
@@ -141,7 +138,7 @@ export class Studio {
     if (this.kind === 'tags') { this.acceptTags(); return; }
     const one = this.selection.size > 0 && chosen.length === this.selection.size;
     if (!chosen.length) return;
-    if (this.isPixels()) this.acceptAreas(chosen); else this.replace(chosen.map(accepted));
+    if (this.isPixels()) acceptAreas(this, chosen); else this.replace(chosen.map(accepted));
     if (one) this.nextSuggestion();
   }
   acceptTags() {
@@ -149,16 +146,6 @@ export class Studio {
     if (!found.length) return;
     const tags = this.doc.tags.map((value, cls) => (this.oneTag ? Number(cls === best) : found.includes(cls) ? 1 : value));
     this.commit({tags, hints: null});
-  }
-  // Where pixels have classes, a suggestion is painted over what is there.
-  acceptAreas(chosen) {
-    const gone = new Set(chosen.map((shape) => shape.id)), locked = (shape) => this.isLocked(shape);
-    let rest = this.doc.shapes.filter((shape) => !gone.has(shape.id));
-    for (const shape of chosen) {
-      const target = rest.find((each) => each.kind === 'mask' && each.cls === shape.cls && each.state !== 'suggested');
-      rest = painted(rest, rasterOf(shape), {cls: shape.cls, target, size: this.size, exclusive: this.kind === 'mask', locked});
-    }
-    this.commit({shapes: rest});
   }
   discard() {
     const left = this.doc.shapes.filter((shape) => shape.state !== 'suggested');
@@ -213,32 +200,8 @@ export class Studio {
     const kind = this.brushPolygon ? 'polygon' : 'mask';
     return shapes.find((shape) => shape.kind === kind && !this.isLocked(shape) && (this.selection.size ? this.selection.has(shape.id) : shape.id === this.target));
   }
-  paintArea(area) {
-    const {shapes} = this.doc, locked = (shape) => this.isLocked(shape), target = this.paintTarget();
-    if (target && locked(target)) { this.say('locked'); return; }
-    if (this.brushPolygon && !this.isPixels()) { this.paintPolygon(area, target); return; }
-    const next = painted(shapes, area, {cls: target?.cls ?? this.cls, target, size: this.size, exclusive: this.kind === 'mask', locked});
-    if (next === shapes) return;
-    if (!target) this.target = next.at(-1).id;  // the next stroke goes on with this one
-    this.commit({shapes: next});
-  }
-  // A stroke as a polygon: what it surrounds belongs to it, and it goes on with the polygon before.
-  paintPolygon(area, target) {
-    let whole = area;
-    if (target) {
-      whole = grown(rasterFrom(target, this.size), boxOf(area));
-      combine(whole, area, 1);
-    }
-    const mask = makeMask(target?.cls ?? this.cls, closed(whole), this.size), made = mask && {...polygonOf(mask), id: target?.id ?? mask.id};
-    if (!made) return;
-    if (!target) this.target = made.id;
-    this.commit({shapes: target ? this.doc.shapes.map((shape) => (shape.id === made.id ? made : shape)) : [...this.doc.shapes, made]});
-  }
-  eraseArea(area) {
-    const wanted = (shape) => !this.isLocked(shape) && !this.hiddenClasses.has(shape.cls) && (!this.selection.size || this.selection.has(shape.id));
-    const next = erased(this.doc.shapes, area, wanted, this.size);
-    if (next.length !== this.doc.shapes.length || next.some((shape, i) => shape !== this.doc.shapes[i])) this.commit({shapes: next});
-  }
+  paintArea(area) { paintOn(this, area); }
+  eraseArea(area) { eraseOn(this, area); }
   // ---- polygons
   addHole(ring) {
     const around = (shape) => shape.kind === 'polygon' && !this.isLocked(shape) && shape.rings.some((each) => pointInRing([ring[0], ring[1]], each));
@@ -285,8 +248,15 @@ export class Studio {
     if (next.length) this.replace(next);
   }
   // ---- tools
+  // Keeps an outline that is in the hand before a person goes on; false when it has too few points and is dropped.
+  finish() {
+    const {tool} = this, kept = !tool?.outlines || !tool.busy() || tool.enter();
+    tool?.cancel();
+    return kept;
+  }
   useTool(name) {
     if (this.readOnly && name !== 'select') { this.say('readOnly'); return; }
+    if (this.kind === 'tags' && name !== 'select') { this.say('tagsOnly'); return; }
     if (!this.classes.length && name !== 'select') { this.say('noClass'); return; }
     this.tool?.cancel();
     this.tool = this.tools[name];

@@ -41,8 +41,7 @@ export class Outbox {
       const own = this.keep.getItem(this.key(image)), apart = own === null ? this.apartOf(image) : null;
       const found = JSON.parse(own ?? (apart && this.keep.getItem(apart)));
       (found?.tokens ?? []).forEach((token) => this.tokens.add(token));
-      if (apart) this.keep.removeItem(apart);  // whoever asked puts it, or finds the conflict again, and that keeps it anew
-      return found;
+      return found && {...found, apart};
     } catch { return null; }
   }
   // A version that waits for a person's choice: another tab of this browser, which saves the same image, must not take it away.
@@ -57,6 +56,8 @@ export class Outbox {
   }
   kept() { try { return Array.from({length: this.keep.length}, (_, i) => this.keep.key(i)).filter(Boolean); } catch { return []; } }
   forget(image) { try { this.keep.removeItem(this.key(image)); } catch { /* nothing was kept */ } }
+  // Somebody has put it, or found the conflict again, which keeps it anew.
+  taken({apart}) { if (apart) try { this.keep.removeItem(apart); } catch { /* nothing was kept */ } }
   leftovers() {
     const start = `${PREFIX}${this.dataset}/`;
     return [...new Set(this.kept().filter((key) => key.startsWith(start)).map((key) => Number(key.slice(start.length).split('/')[0])))];

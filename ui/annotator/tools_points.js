@@ -88,8 +88,14 @@ export const pointsTool = (studio, find) => {
 // What the tool asks the server for, and the words and buttons over the canvas meanwhile.
 export const finder = (lab) => {
   const {studio, text} = lab, click = (action) => () => { lab.act(action); lab.act('focus'); };
+  let own = false;  // the message over the canvas is of this tool
   studio.asked = (on) => {
-    if (!on) { lab.part.notice.hidden = true; studio.minus = false; return; }
+    if (!on) {
+      if (own) lab.quiet();
+      own = studio.minus = false;
+      return;
+    }
+    own = true;
     lab.notice(text(studio.minus ? 'pointOut' : 'pointIn'), [[text(studio.minus ? 'pointMore' : 'pointLess'), () => { studio.minus = !studio.minus; studio.asked(true); }],
       [text('take'), click('finish')], [text('discardIt'), click('cancel')]], true);
   };

@@ -18,7 +18,7 @@ export const polygonTool = (studio, goal = 'shape') => {
     return true;
   };
   return {
-    name: goal === 'hole' ? 'hole' : 'polygon', cursor: 'crosshair', draws: true,
+    name: goal === 'hole' ? 'hole' : 'polygon', cursor: 'crosshair', draws: true, outlines: true,
     down(point, event) {
       const where = inside(point, studio.size);
       shut = closes(where, event);
