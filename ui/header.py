@@ -6,6 +6,8 @@ from typing import Any
 
 import gradio as gr
 
+from engine import suggest_jobs
+from engine.datasets.store import Dataset
 from engine.jobs import local
 from engine.runs import ACTIVE, Run
 from engine.workspace import Workspace
@@ -31,8 +33,8 @@ from ui.selection import (
 TICK_S = 2
 JOBS_JS = """
 element.addEventListener('click', (event) => {
-  const stop = event.target.closest('[data-run]');
-  if (stop) { stop.disabled = true; trigger('stop', {run: stop.dataset.run}); return; }
+  const stop = event.target.closest('[data-run], [data-looked]');
+  if (stop) { stop.disabled = true; trigger('stop', {run: stop.dataset.run, looked: stop.dataset.looked}); return; }
   if (event.target.closest('[data-lb-jobs]')) { element.dataset.open = element.dataset.open === '1' ? '' : '1'; sync(); }
 });
 const sync = () => element.querySelector('[data-lb-jobs]')?.setAttribute('aria-expanded', element.dataset.open === '1');
@@ -81,7 +83,7 @@ def wire(app: App, jobs: gr.HTML) -> None:
 
     @guarded
     def stop(event: gr.EventData, request: gr.Request) -> str:
-        Run(workspace.run_folder(str(event.run))).request_stop()
+        stop_job(workspace, getattr(event, "run", None), getattr(event, "looked", None))
         return jobs_html(workspace, language_of(request))
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
@@ -99,13 +101,24 @@ def _seen(workspace: Workspace, language: str) -> tuple[Any, str]:
     return signature(workspace, language), jobs_html(workspace, language)
 
 
+def stop_job(workspace: Workspace, run: str | None, looked: str | None) -> None:
+    """Asks a run to stop, or what looks through a data set. Raises UserError for an unknown one."""
+    if looked:
+        suggest_jobs.cancel(workspace.dataset(str(looked)))
+    else:
+        Run(workspace.run_folder(str(run))).request_stop()
+
+
 def jobs_html(workspace: Workspace, language: str) -> Html:
     """The pill with how many jobs run and wait, and the list that it opens."""
     running, waiting = local.active(workspace.runs_folder), local.queued(workspace.runs_folder)
-    counts = [t("header.jobs_running", language, n=len(running))] if running else []
+    looking = suggest_jobs.active(workspace)
+    busy = len(running) + len(looking)
+    counts = [t("header.jobs_running", language, n=busy)] if busy else []
     counts += [t("header.jobs_queued", language, n=len(waiting))] if waiting else []
     text = " · ".join(counts) or t("header.jobs_none", language)
-    return _pill("good" if running else "warn" if waiting else "none", text, [_job(run, language) for run in (*running, *waiting)], language)
+    rows = [*(_job(run, language) for run in running), *(_look(*each, language) for each in looking), *(_job(run, language) for run in waiting)]
+    return _pill("good" if busy else "warn" if waiting else "none", text, rows, language)
 
 
 def _pill_of_none(language: str) -> Html:
@@ -129,6 +142,15 @@ def _job(run: Run, language: str) -> Html:
                  disabled=phase == "stopping", aria_label=t("header.stop_run", language, run=name_of(run.id)))
     done = state["epoch"] / epochs if epochs else 0.0
     return tag("div", tag("div", tag("b", name_of(run.id)), button, class_="lb-between"), html.progress(done, words), class_="lb-job")
+
+
+def _look(dataset: Dataset, state: dict[str, Any], language: str) -> Html:
+    """A model that looks through a data set."""
+    button = tag("button", html.icon("stop", 16), t("header.stop", language), type="button", class_="lb-button", data_looked=dataset.id,
+                 disabled=state["phase"] == "stopping", aria_label=t("header.stop_run", language, run=dataset.name))
+    words, known = t(f"label.js.assist.work.{state['work']}", language), state["total"] or None
+    return tag("div", tag("div", tag("b", dataset.name), button, class_="lb-between"), html.progress(state["done"] / known if known else None, words),
+               class_="lb-job")
 
 
 def _brand(workspace: Workspace, demo: bool) -> Html:

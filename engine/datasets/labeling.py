@@ -28,9 +28,10 @@ from engine.datasets.store_classes import Classes
 from engine.datasets.store_rows import state_of
 from engine.types import Instances, Labels, UserError
 
-__all__ = ["KINDS", "MARKS", "ORDERS", "STATES", "Mark", "Opened", "Queue", "Saved", "class_keys", "derive", "history", "mark_of", "one_tag_each",
-           "opened", "picture", "progress", "queue", "save", "version"]
+__all__ = ["KINDS", "MARKS", "ORDERS", "STATES", "Mark", "Opened", "Queue", "Saved", "begin_with", "class_keys", "derive", "history", "mark_of",
+           "one_tag_each", "opened", "picture", "progress", "queue", "save", "version"]
 MARKS = ("checked", "skipped")
+TASK_OF_KIND = {"objects": "detect", "tags": "classify", "mask": "semantic"}
 LARGEST_SIDE, LOSSLESS_PIXELS = 6144, 300_000
 LONGEST_WHO = 80
 
@@ -93,6 +94,27 @@ def opened(dataset: Dataset, image_id: int) -> Opened:
         if kind == "tags" and suggestion.tags is not None:
             content["suggested_tags"] = suggestion.tags
     return Opened(row, kind, content, _state(row.state, mark.mark, suggestion.count), mark, suggestion.source)
+
+
+def begin_with(dataset: Dataset, kind: str) -> None:
+    """Says what a set without labels is to be labeled with: "objects", "tags" or "mask".
+
+    Suggestions of another kind are forgotten, and what a browser still holds of that kind is not taken. Raises UserError for another kind, and
+    once something is labeled.
+    """
+    if kind not in TASK_OF_KIND:
+        raise UserError("browse_unknown", value=str(kind)[:80], known=", ".join(TASK_OF_KIND))
+    with dataset.transaction() as connection:
+        run = connection.execute
+        if kind_of(None, run("SELECT value FROM meta WHERE key = 'task'").fetchone()[0]) == kind:
+            return
+        if run("SELECT 1 FROM images WHERE state <> 'unlabeled' LIMIT 1").fetchone():
+            raise UserError("label_kind_decided", name=dataset.name)
+        run("UPDATE meta SET value = ? WHERE key = 'task'", (TASK_OF_KIND[kind],))
+        run("UPDATE meta SET value = value + 1 WHERE key IN ('revision', 'class_epoch')")
+        store_journal.close(connection, "id IN (SELECT edit_id FROM undo_images WHERE state <> 'unlabeled')", ())
+        for table in {"suggestions", "suggested"} & tables.present(connection):
+            run(f"DELETE FROM {table}")
 
 
 def save(dataset: Dataset, image_id: int, sent: Any, *, expected: int, who: str = "", token: str = "", mark: str | None = None) -> Saved:

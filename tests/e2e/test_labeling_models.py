@@ -95,7 +95,7 @@ def test_a_model_suggests_and_a_person_decides(discs, model, page, app):
     page.locator(".lb-an-job", has_text="suggestions in 3 images").wait_for()
     assert len(labeling_suggested.with_suggestions(discs)) == 3
     assert [discs.row(image).labels for image in (2, 3, 4)] == [None] * 3
-    page.get_by_role("button", name="Accept above this score in all 3 images").click()
+    page.get_by_role("button", name="Accept above this score in up to 3 images").click()
     page.locator(".lb-an-hint", has_text="Accepted in 3 images").wait_for()
     assert all(len(discs.row(image).labels) for image in (2, 3, 4))
     assert labeling_suggested.unseen(discs) == 3

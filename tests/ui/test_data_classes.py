@@ -100,3 +100,8 @@ def test_the_merged_set_is_a_new_one(workspace, dataset, second):
     made = merging.merge(workspace, dataset, second, {"Cat": "cat", "horse": None}, "both")
     assert made.classes == dataset.classes and made.total() == 4 and made.counts()["train"]["classes"]["cat"] == 2
     assert second.classes == ("Cat", "horse") and dataset.total() == 3
+
+
+def test_a_set_without_classes_says_where_they_are_added():
+    shown = page.table_html([], "en")
+    assert "Label page" in shown and "<table" not in shown and "rename" not in shown

@@ -11,7 +11,7 @@ from engine.datasets.formats import formats
 from engine.messages import LANGUAGES, catalogue
 from engine.types import UserError
 from engine.workspace import Workspace
-from ui.pages.data import importing
+from ui.pages.data import importing, words
 from ui.pages.data.stops import Stopped
 from ui.sources import chosen_source, stem_of
 
@@ -169,3 +169,13 @@ def test_images_dropped_one_by_one_are_gathered_once(tmp_path, picture):
     assert "lb-good" in seen
     assert not ask
     assert importing.suggested_name(files, "", "zh-CN") == "我的图像"
+
+
+def test_images_without_labels_lead_to_the_label_page(workspace, tmp_path, picture, yolo_folder):
+    picture(tmp_path / "bare" / "a.png")
+    report = importing.run(workspace, tmp_path / "bare", "bare", "", lambda *said: None, "en")
+    assert 'data-send="label"' in importing.done(report, "en") and "Label them" in importing.done(report, "en")
+    bare = workspace.dataset(report.dataset)
+    assert 'data-send="label"' in words.header(bare, "en") and 'data-send="label"' not in words.header(bare, "en", editable=False)
+    labeled = importing.run(workspace, yolo_folder(), "pets", "", lambda *said: None, "en")
+    assert 'data-send="label"' not in importing.done(labeled, "en") + words.header(workspace.dataset(labeled.dataset), "en")

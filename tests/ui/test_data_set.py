@@ -3,8 +3,10 @@
 import threading
 from datetime import UTC, datetime, timedelta
 
+import gradio as gr
 import pytest
 
+import ui
 from engine.datasets import editing, health
 from engine.types import UserError
 from engine.workspace import Workspace
@@ -136,3 +138,21 @@ def test_the_page_builds_in_its_own_thread_without_a_set(workspace):
     thread.start()
     thread.join()
     assert built and str(tag("p", "x")) == "<p>x</p>"
+
+
+def test_the_page_knows_that_a_set_was_labeled_since_it_was_shown(dataset):
+    shown = data.stand(dataset)
+    assert data.stand(dataset) == shown and data.stand(None) == ""
+    dataset.set_labels(1, None)
+    assert data.stand(dataset) != shown
+
+
+def test_who_opens_the_data_page_again_finds_the_set_as_it_is_now(workspace, dataset):
+    blocks = ui.build(workspace)
+    tab = next(block for block in blocks.blocks.values() if getattr(block, "elem_id", "") == "lb-page-data")
+    back = next(each for each in blocks.fns.values() if (tab._id, "select") in each.targets and each.name == "back")
+    shown = data.stand(dataset)
+    assert isinstance(back.fn(dataset.id, ""), float)
+    assert back.fn(dataset.id, shown) == gr.skip()
+    dataset.set_labels(1, None)
+    assert isinstance(back.fn(dataset.id, shown), float)

@@ -2,11 +2,13 @@
 
 import zipfile
 
+import numpy as np
 import pytest
 
 from engine.datasets import editing, versions
 from engine.datasets.formats import formats
-from engine.types import UserError
+from engine.datasets.store import Dataset
+from engine.types import Instances, Reading, Sample, SemanticMask, Tags, UserError
 from engine.workspace import Workspace
 from ui.pages.data import exporting
 from ui.pages.data import versions as page
@@ -69,3 +71,12 @@ def test_the_format_that_it_came_in_is_the_first_choice(dataset):
     frame, to, status, download = exporting.unfolded(dataset, "en")
     assert to["value"] == "yolo" if isinstance(to, dict) else to.value == "yolo"
     assert exporting.unfolded(None, "en")[2] == ""
+
+
+@pytest.mark.parametrize(("task", "labels", "first"), [
+    ("detect", Instances([[4, 4, 24, 20]], [0]), "coco"), ("semantic", SemanticMask(np.zeros((48, 64), np.uint16)), "mask_png"),
+    ("classify", Tags(np.array([1.0])), "label_csv"), ("detect", None, "images")])
+def test_a_set_that_came_as_bare_images_is_offered_a_format_that_holds_what_was_labeled_since(tmp_path, picture, task, labels, first):
+    sample = Sample(picture(tmp_path / "a.png"), (64, 48), labels, "train", None, "a.png")
+    dataset = Dataset.create(tmp_path / "set", "set", Reading(("cat",), iter([sample]), task), format_name="images")
+    assert exporting.unfolded(dataset, "en")[1].value == first

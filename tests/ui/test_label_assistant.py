@@ -1,14 +1,16 @@
 """What the canvas is told of a cross-check, and of labels of another kind: offered where they make sense, done, taken back, refused with words."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from engine import suggest_jobs
+from engine.config import TrainConfig
 from engine.datasets import editing
 from engine.datasets.store import Dataset
-from engine.runs import write_json
+from engine.runs import create, write_json
 from engine.types import Instances, Polygons, Reading, Sample, Tags
 from engine.workspace import Workspace
 from ui.annotator import server
@@ -102,3 +104,16 @@ def test_a_demo_and_a_set_that_may_only_be_read_only_look(bench, monkeypatch):
     for name in ("derive", "underive", "job"):
         assert desk.ask(name, what="masks_from_polygons", edit=1, work="kfold")["error"]["key"] == "demo_only_shows"
     assert desk.ask("derivable", image=1)["kinds"] and desk.ask("crosscheck")["problem"] == ""
+
+
+def test_runs_of_one_set_are_told_apart_by_what_a_narrow_list_shows_and_none_is_missing_in_silence(bench):
+    desk = bench(SQUARE)
+    runs = desk.dataset.folder.parent.parent / "runs"
+    for name, more in (("20261121-200501-set-Atto", {}), ("20261121-210601-set-Atto", {}), ("20261122-080000-new-Atto", {"unheard_of": 1})):
+        made = create(runs / name, TrainConfig(data="/data/set", model="deimv2_atto"))
+        made.best.write_bytes(b"weights")
+        file = made.folder / "config.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), **more}))
+    names = [name for name, _ in desk.ask("models")["models"]]
+    assert sorted(names[:2]) == ["11-21 20:05 · set-Atto", "11-21 21:06 · set-Atto"]
+    assert len(names) == 3 and names[2].startswith("11-22 08:00 · new-Atto") and "cannot be read" in names[2]

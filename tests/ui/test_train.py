@@ -9,6 +9,7 @@ import gradio as gr
 import psutil
 import pytest
 
+import ui
 from engine import messages, runs
 from engine.config import TrainConfig
 from engine.models import models
@@ -310,3 +311,11 @@ def test_every_reason_is_a_full_sentence(device, pretrained, language):
             assert not derived.because(language).startswith("reason."), derived.reason
             assert "{" not in derived.because(language)
             assert not derived.label(language).startswith("option.")
+
+
+def test_another_data_set_asks_no_model_of_the_last_one_anything(workspace):
+    """What is checked against choices that have just been replaced ends in a message that nobody understands."""
+    blocks = ui.build(workspace)
+    known = {getattr(block, "elem_id", None): block._id for block in blocks.blocks.values()}
+    asked = [each for each in blocks.fns.values() if (known["lb-dataset"], "change") in each.targets]
+    assert asked and {each.name for each in asked if known["lb-train-model"] in [part._id for part in each.inputs] and each.preprocess} == set()

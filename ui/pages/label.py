@@ -1,4 +1,4 @@
-"""Label: the canvas for the chosen data set, or the way to one."""
+"""Label: the canvas for the chosen data set, or the way to one. Before the first label it asks what the images are to be labeled with."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ from typing import Any
 
 import gradio as gr
 
+from engine.datasets import labeling
+from engine.datasets.labeling_shapes import kind_of
+from engine.datasets.store import Dataset
 from engine.types import UserError
 from ui import html
 from ui.annotator import annotator
 from ui.guard import guarded
 from ui.html import Html, tag
 from ui.i18n import label, static, t
+from ui.pages.data.words import is_labeled
 from ui.selection import UNCHECKED, App, go_to
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False, **UNCHECKED}
+LOOK_S = 2.0
+BARE = "images"  # sets of every other format say themselves what they are labeled with
 
 
 def build(app: App) -> None:
@@ -23,26 +29,57 @@ def build(app: App) -> None:
             gr.HTML(static(_nothing_yet))
             with gr.Row(elem_classes="lb-empty-actions"):
                 to_data = gr.Button(label("label.to_data"), variant="primary", size="md")
+        kinds = [(label(f"label.kind.{each}"), each) for each in labeling.TASK_OF_KIND]
+        kind = gr.Radio(kinds, label=label("label.kind"), info=label("label.kind.info"), visible=False, elem_id="lb-label-kind")
+        timer = gr.Timer(LOOK_S, active=False)
         canvas = annotator(app.workspace, demo=app.demo, elem_id="lb-annotator")
 
     @guarded
     def show(wanted: str | None) -> tuple[Any, ...]:
-        there = bool(wanted) and _exists(app, str(wanted))
-        return gr.Column(visible=not there), wanted if there else ""
+        dataset = _opened(app, wanted)
+        return gr.Column(visible=dataset is None), dataset.id if dataset else "", *asked(dataset, demo=app.demo)
 
+    @guarded
+    def look(wanted: str | None) -> tuple[Any, ...]:
+        return asked(_opened(app, wanted), demo=app.demo)
+
+    @guarded
+    def watch(wanted: str | None) -> tuple[Any, ...]:
+        """The question stays where it is after the first label, so that the canvas does not move under the hand."""
+        dataset = _opened(app, wanted)
+        return (gr.Radio(interactive=False), gr.Timer(active=False)) if dataset is None or is_labeled(dataset) else (gr.skip(), gr.skip())
+
+    @guarded
+    def choose(wanted: str | None, chosen: str) -> str:
+        """Empties the canvas, which then opens the set anew."""
+        if app.demo:
+            raise UserError("demo_only_shows")
+        labeling.begin_with(app.workspace.dataset(str(wanted or "")), chosen)
+        return ""
+
+    everything = [nothing, canvas, kind, timer]
     to_data.click(lambda: go_to("data"), None, app.tabs, **QUIET)
-    app.blocks.load(show, app.dataset, [nothing, canvas], **QUIET)
-    app.dataset.change(show, app.dataset, [nothing, canvas], **QUIET)
+    app.blocks.load(show, app.dataset, everything, **QUIET)
+    app.dataset.change(show, app.dataset, everything, **QUIET)
+    app.tab["label"].select(look, app.dataset, [kind, timer], **QUIET)
+    timer.tick(watch, app.dataset, [kind, timer], **QUIET)
+    kind.input(choose, [app.dataset, kind], canvas, **QUIET).then(show, app.dataset, everything, **QUIET)
 
 
-def _exists(app: App, wanted: str) -> bool:
+def asked(dataset: Dataset | None, *, demo: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The question what to label, and the clock that looks whether it has come too late: only of bare images without labels."""
+    if dataset is None or demo or dataset.readonly or dataset.format != BARE or is_labeled(dataset):
+        return gr.update(visible=False), gr.update(active=False)
+    return gr.update(visible=True, interactive=True, value=kind_of(None, dataset.task)), gr.update(active=True)
+
+
+def _opened(app: App, wanted: str | None) -> Dataset | None:
     try:
-        app.workspace.dataset(wanted)
+        return app.workspace.dataset(wanted) if wanted else None
     except UserError as error:
         if error.key == "dataset_unknown":
-            return False
+            return None
         raise
-    return True
 
 
 def _nothing_yet(language: str) -> Html:

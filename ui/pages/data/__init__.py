@@ -17,8 +17,8 @@ from ui.html import Html, tag
 from ui.i18n import label, language_of, static, t
 from ui.pages.data import browse, classes, exporting, health, importing, splits, statistics, versions, words
 from ui.pages.data.exporting import Export
-from ui.pages.data.panel import LOOSE, QUIET, Panel, Room, form, sent
-from ui.selection import App, choose_dataset, dataset_choices
+from ui.pages.data.panel import LOOSE, QUIET, Panel, Room, form, now, sent
+from ui.selection import App, choose_dataset, dataset_choices, go_to
 
 PANELS = {"browse": browse, "health": health, "statistics": statistics, "splits": splits, "classes": classes, "versions": versions}
 
@@ -68,7 +68,7 @@ def _build_question() -> Question:
 
 def _wire_views(room: Room, header: gr.HTML, frames: tuple[Any, ...], panels: dict[str, Panel], tabs: dict[str, gr.Tab]) -> None:
     """What is shown of the set: all of it is made anew for another set or after a change, but only for the tab that is open."""
-    app, view = room.app, gr.State("browse")
+    app, view, seen = room.app, gr.State("browse"), gr.State("")
     outputs = [part for panel in panels.values() for part in panel.outputs]
     inputs = [part for panel in panels.values() for part in panel.inputs]
 
@@ -88,7 +88,7 @@ def _wire_views(room: Room, header: gr.HTML, frames: tuple[Any, ...], panels: di
     def show_set(request: gr.Request, wanted: str | None, shown: str) -> tuple[Any, ...]:
         dataset, language = room.open(wanted), language_of(request)
         there = dataset is not None
-        return (set_header(dataset, language, app.demo), gr.Tabs(visible=there), gr.Column(visible=False), gr.Column(visible=False),
+        return (set_header(dataset, language, app.demo), stand(dataset), gr.Tabs(visible=there), gr.Column(visible=False), gr.Column(visible=False),
                 *parts_of(dataset, shown, language, None))
 
     @guarded
@@ -102,12 +102,18 @@ def _wire_views(room: Room, header: gr.HTML, frames: tuple[Any, ...], panels: di
     @guarded
     def refresh(request: gr.Request, wanted: str | None, shown: str, *values: Any) -> tuple[Any, ...]:
         dataset, language = room.open(wanted), language_of(request)
-        return set_header(dataset, language, app.demo), *parts_of(dataset, shown, language, values)
+        return set_header(dataset, language, app.demo), stand(dataset), *parts_of(dataset, shown, language, values)
 
-    everything = [header, room.views, *frames, *outputs]
+    @guarded
+    def back(wanted: str | None, before: str) -> Any:
+        """Whoever labeled meanwhile finds the page as the set is now."""
+        return now() if stand(room.open(wanted)) != before else gr.skip()
+
+    everything = [header, seen, room.views, *frames, *outputs]
     app.blocks.load(show_first, [app.dataset, view], everything, **LOOSE)
     app.dataset.change(show_set, [app.dataset, view], everything, **LOOSE)
-    room.changed.change(refresh, [app.dataset, view, *inputs], [header, *outputs], **LOOSE)
+    room.changed.change(refresh, [app.dataset, view, *inputs], [header, seen, *outputs], **LOOSE)
+    app.tab["data"].select(back, [app.dataset, seen], room.changed, **LOOSE)
     for name, tab in tabs.items():
         _wire_tab(room, name, tab, panels[name], view)
 
@@ -127,7 +133,7 @@ def _wire_tab(room: Room, name: str, tab: gr.Tab, panel: Panel, view: gr.State) 
 
 def _wire_header(room: Room, header: gr.HTML, export: Export, asked: Question) -> None:
     """What its buttons open, and the way back from the last change."""
-    outputs = [room.changed, room.views, *export.opened, asked.frame, asked.words]
+    outputs = [room.changed, room.views, room.app.tabs, *export.opened, asked.frame, asked.words]
 
     @guarded
     def pressed(request: gr.Request, event: gr.EventData, wanted: str | None) -> tuple[Any, ...]:
@@ -135,6 +141,8 @@ def _wire_header(room: Room, header: gr.HTML, export: Export, asked: Question) -
         made: dict[Any, Any] = {}
         if what in ("health", "classes"):
             made = {room.views: gr.Tabs(selected=what)}
+        elif what == "label":
+            made = {room.app.tabs: go_to("label")}
         elif what == "undo":
             made = {room.changed: health.take_back(room, wanted, sent(event).get("edit"), language)}
         elif what == "export":
@@ -167,6 +175,11 @@ def set_header(dataset: Dataset | None, language: str, demo: bool) -> Html:
     if dataset is None:
         return _nothing_yet(language)
     return words.header(dataset, language, None if demo else last_change(dataset), editable=not demo)
+
+
+def stand(dataset: Dataset | None) -> str:
+    """Another text after every edit, and for another set."""
+    return f"{dataset.id}@{dataset.revision}" if dataset is not None else ""
 
 
 def last_change(dataset: Dataset) -> Edit | None:

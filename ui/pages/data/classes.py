@@ -115,11 +115,12 @@ def table_html(known: Sequence[Line], language: str, *, editable: bool = True, a
     head += [t("data.class", language), t("data.boxes", language), *(_by_split(split_name(split, language)) for split in shown), ""]
     rows = [_row(line, shown, language, editable, line.id in asked) for line in known]
     first = 2 if editable else 1
-    body = html.table(head, rows, numeric=range(first, first + 1 + len(shown)), label=t("data.classes", language))
+    body = html.table(head, rows, numeric=range(first, first + 1 + len(shown)), label=t("data.classes", language)) if known else Html("")
     foot = Html("")
     if editable and known:
         foot = _question(known, asked, affected, language) if asked else _tools(known, language)
-    lead = tag("p", t("data.classes_lead", language), class_="lb-muted lb-small") if editable else ""
+    words = ("data.classes_lead" if known else "data.classes_none") if editable or not known else ""
+    lead = tag("p", t(words, language), class_="lb-muted lb-small") if words else ""
     return tag("section", tag("h3", t("data.classes", language)), lead, body, foot, class_="lb-card lb-stack lb-class-table", data_form=True)
 
 

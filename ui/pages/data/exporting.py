@@ -17,9 +17,11 @@ from ui.guard import guarded
 from ui.html import Html, tag
 from ui.i18n import label, language_of, plural, t
 from ui.pages.data.panel import LONG, LOOSE, QUIET, Room
-from ui.pages.data.words import format_name
+from ui.pages.data.words import format_name, is_labeled
 from ui.pages.tools import convert_to_zip
 from ui.progress import Work
+
+COMMON = {"semantic": "mask_png", "classify": "label_csv"}  # what most tools read of a task; of objects "coco"
 
 
 @dataclass
@@ -56,10 +58,16 @@ def choices(dataset: Dataset, language: str) -> list[tuple[str, str]]:
     return [(format_name(name, language), name) for name in sorted(able, key=lambda name: name == "images")]
 
 
+def first_of(dataset: Dataset, known: list[str]) -> str | None:
+    """The format that comes first to mind: that in which the set came, unless it has labels by now which that cannot hold."""
+    wanted = [dataset.format, COMMON.get(dataset.task, "coco"), *known]
+    return next((name for name in wanted if name in known and (formats.get(name).tasks or not is_labeled(dataset))), None)
+
+
 def unfolded(dataset: Dataset | None, language: str) -> tuple[Any, ...]:
-    """The open frame for a set; its own format comes first to mind."""
+    """The open frame for a set."""
     known = choices(dataset, language) if dataset else []
-    first = next((name for _, name in known if dataset and name == dataset.format), known[0][1] if known else None)
+    first = first_of(dataset, [name for _, name in known]) if dataset else None
     return gr.Column(visible=dataset is not None), gr.Dropdown(choices=[*known], value=first), "", gr.DownloadButton(visible=False)
 
 

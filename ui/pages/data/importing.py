@@ -23,7 +23,7 @@ from ui.i18n import label, language_of, plural, static, t
 from ui.pages.data.panel import QUIET, Room, sent
 from ui.pages.data.stops import Stopped, Stops
 from ui.progress import Work
-from ui.selection import choose_dataset
+from ui.selection import choose_dataset, go_to
 from ui.sources import ARCHIVES, chosen_source, stem_of
 
 LOOK_AHEAD_BYTES = 300 << 20
@@ -102,8 +102,9 @@ def wire(room: Room, zone: DropZone, status: gr.HTML) -> None:
                None, "", "", nothing_seen(language))
 
     @guarded
-    def pressed(event: gr.EventData) -> gr.Tabs:
-        return gr.Tabs(selected="health") if sent(event).get("send") == "health" else gr.skip()
+    def pressed(event: gr.EventData) -> tuple[Any, Any]:
+        what = sent(event).get("send")
+        return gr.Tabs(selected="health") if what == "health" else gr.skip(), go_to("label") if what == "label" else gr.skip()
 
     @guarded
     def end(request: gr.Request) -> gr.Button:
@@ -120,7 +121,7 @@ def wire(room: Room, zone: DropZone, status: gr.HTML) -> None:
     app.dataset.input(lambda: "", None, status, queue=False, **QUIET)
     for edited in (zone.file.upload, zone.file.clear, zone.path.input, zone.format.input):  # another try, and not the same again
         edited(lambda: (gr.Button(label("data.import")), ""), None, [zone.start, status], queue=False, **QUIET)
-    status.send(pressed, None, room.views, queue=False, **QUIET)
+    status.send(pressed, None, [room.views, app.tabs], queue=False, **QUIET)
 
 
 def look(file: list[str] | None, path: str, choice: str, language: str) -> tuple[Html, bool]:
@@ -163,8 +164,10 @@ def done(report: Import, language: str) -> Html:
     notes += [t("data.renamed", language, wanted=report.renamed_from, name=report.name)] if report.renamed_from else []
     found = tag("p", tally(report.problems, language), " ", tag("button", t("data.to_health", language), type="button", class_="lb-button lb-quiet",
                                                               data_send="health"), class_="lb-muted") if report.problems else ""
+    bare = images and all(row.get("unlabeled") == row["images"] for row in report.splits.values())
+    on = tag("p", tag("button", t("data.to_label", language), type="button", class_="lb-button", data_send="label")) if bare else ""
     mark = tag("span", html.icon("check"), class_="lb-tone-good")
-    return tag("section", mark, tag("div", tag("b", words), *(tag("p", note, class_="lb-muted") for note in notes), found),
+    return tag("section", mark, tag("div", tag("b", words), *(tag("p", note, class_="lb-muted") for note in notes), found, on),
                class_="lb-notice lb-notice-good", role="status")
 
 

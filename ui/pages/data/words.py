@@ -32,10 +32,15 @@ def counts_in_words(dataset: Dataset, language: str) -> str:
     return " · ".join([*parts, plural("data.n_classes", len(dataset.classes), language)])
 
 
+def is_labeled(dataset: Dataset) -> bool:
+    """Whether anybody has looked at one of the images."""
+    images, _, unlabeled = totals(dataset)
+    return images != unlabeled
+
+
 def kind(dataset: Dataset, language: str) -> str:
     """The task of the labels, or that there are none yet."""
-    images, _, unlabeled = totals(dataset)
-    return t("data.no_labels_yet", language) if images == unlabeled else t(f"task.{dataset.task}", language)
+    return t(f"task.{dataset.task}", language) if is_labeled(dataset) else t("data.no_labels_yet", language)
 
 
 def health(dataset: Dataset, language: str) -> tuple[str, str]:
@@ -91,6 +96,8 @@ def _buttons(dataset: Dataset, language: str, editable: bool) -> Html:
     state, words = health(dataset, language)
     parts = [tag("button", html.dot(state, words), type="button", class_="lb-pill", data_send="health"),
              tag("button", t("data.export", language), type="button", class_="lb-button", data_send="export", id="lb-data-export")]
+    if editable and not is_labeled(dataset):
+        parts.insert(1, tag("button", t("data.to_label", language), type="button", class_="lb-button", data_send="label", id="lb-data-label"))
     if editable:
         parts.append(tag("button", t("data.delete", language), type="button", class_="lb-button", data_send="delete", id="lb-data-delete"))
     return tag("div", *parts, class_="lb-line")

@@ -28,9 +28,9 @@ REMEMBER_JS = "() => {{ lightbox.remember('train', '{0}'); }}"
 def build(app: App) -> None:
     form, view = setup.build(), monitor.build()
     _wire_views(app, form, view)
-    _wire_form(app, form)
+    offered = _wire_form(app, form)
     _wire_options(form)
-    _wire_augmented(app, form)
+    _wire_augmented(app, form, offered)
     advice.wire(app, form.advice, form.inputs, lambda dataset, values: _chosen(app, form, dataset, values), form.parts)
     _wire_compare(app, form)
     _wire_start(app, form, view)
@@ -86,8 +86,8 @@ def _wire_views(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
         None, None, None, js=REMEMBER_JS.format(""), **QUIET)
 
 
-def _wire_form(app: App, form: setup.Setup) -> None:
-    """Fill the form once in the visitor's language with the draft, and keep the plan true to it."""
+def _wire_form(app: App, form: setup.Setup) -> list[Any]:
+    """Fill the form once in the visitor's language with the draft, and keep the plan true to it; returns the events that offer other models."""
     workspace, restored = app.workspace, gr.State(False)
     outputs = [form.data, form.open_data, form.plan, form.command, form.reason, form.start]
 
@@ -117,6 +117,12 @@ def _wire_form(app: App, form: setup.Setup) -> None:
         return [*steps, model]
 
     @guarded
+    def offer_others(dataset: str | None, chosen: str | None, draft: Any, request: gr.Request) -> list[Any]:
+        """What a set without labels is to be labeled with may have been changed on Label."""
+        stale = bool(chosen) and (found := data.find(workspace, dataset)) and chosen not in [spec.name for spec in data.models_of(found)]
+        return offer(dataset, chosen, draft, request) if stale else [gr.skip()] * len(offered)
+
+    @guarded
     def weights_now(chosen: str | None, request: gr.Request) -> gr.Dropdown:
         choices = data.weights_choices(workspace, language_of(request))
         return gr.Dropdown(choices=choices, value=chosen if chosen in dict(choices).values() else "auto")
@@ -136,14 +142,16 @@ def _wire_form(app: App, form: setup.Setup) -> None:
     filled = [*form.steps, *form.inputs, *more]
     app.blocks.load(fill, [app.dataset, form.draft], filled, **LOOSE)
     form.draft.change(fill_once, [app.dataset, form.draft, restored], [*filled, restored], **LOOSE)
-    entered = app.tab["train"].select(weights_now, weights, weights, **QUIET)
+    models_in = [app.dataset, form.model, form.draft]
+    entered = app.tab["train"].select(weights_now, weights, weights, **QUIET).then(offer_others, models_in, offered, **LOOSE)
     entered.then(refresh, everything, outputs, **PATIENT)
-    other = app.dataset.change(offer, [app.dataset, form.model, form.draft], offered, **LOOSE)
+    other = app.dataset.change(offer, models_in, offered, **LOOSE)
     other.then(refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
     gr.on([part.change for part in form.inputs], refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
     gr.on([part.input for part in form.inputs], changed, form.inputs, [form.draft, restored], trigger_mode="always_last", **QUIET)
     form.length.input(setup.length_parts, form.length, [form.parts["minutes"], form.parts["epochs"]], **QUIET)
     form.open_data.click(lambda: go_to("data"), None, app.tabs, **QUIET)
+    return [entered, other]
 
 
 def _filled(name: str, value: Any, length: str, workspace: Any, language: str) -> Any:
@@ -167,24 +175,12 @@ def _wire_options(form: setup.Setup) -> None:
     gr.on([part.change for part in form.deciding], choose, form.inputs, form.depending, trigger_mode="always_last", **QUIET)
 
 
-def _wire_augmented(app: App, form: setup.Setup) -> None:
-    """The pictures follow what changes them, after the plan."""
-    shown = form.augmented
+def _wire_augmented(app: App, form: setup.Setup, offered: list[Any]) -> None:
+    def planned(found: Any, values: tuple[Any, ...]) -> TrainConfig:
+        return plan.propose(_asked(app, form, found, values), data.facts(found)).plan.config
 
-    @guarded
-    def draw(request: gr.Request, dataset: str | None, seed: int, *values: Any) -> Any:
-        language, found = language_of(request), data.find(app.workspace, dataset)
-        try:
-            planned = plan.propose(_asked(app, form, found, values), data.facts(found)).plan.config if found else None
-        except UserError:
-            return gr.skip()  # the plan says what is wrong
-        return augmented.grid(found, planned, seed, language) if found and planned else augmented.nothing(language)
-
-    seen = [app.dataset, shown.seed, *form.inputs]
     triggers = [form.parts[name].change for name in ("augment", "copy_paste", "resize", "image_size", "stages")]
-    gr.on([*triggers, form.model.change, app.dataset.change, shown.seed.change], draw, seen, shown.pictures, trigger_mode="always_last", **PATIENT)
-    app.tab["train"].select(draw, seen, shown.pictures, trigger_mode="always_last", **PATIENT)
-    shown.again.click(lambda seed: seed + 1, shown.seed, shown.seed, **QUIET)
+    augmented.wire(app, form.augmented, planned, form.inputs, [*triggers, form.model.change], offered)
 
 
 def _wire_compare(app: App, form: setup.Setup) -> None:

@@ -20,11 +20,14 @@ from engine.datasets.store import Dataset, Row
 from engine.overlay import Pen, draw, shape_mask
 from engine.overlay_labels import draw_labels, enlarged
 from engine.types import IGNORE, Instances, Labels, SemanticMask, Tags, UserError
+from ui.guard import guarded
 from ui.html import Html, join, tag
-from ui.i18n import label, plural, static, t
+from ui.i18n import label, language_of, plural, static, t
 from ui.pages.data.pictures import UNREADABLE, scaled
 from ui.pages.data.pictures import image as picture_of
 from ui.pages.train import outlined
+from ui.pages.train.data import find
+from ui.selection import App
 
 COUNT, SHOWN, LARGEST = 8, 256, 1024
 OUTLINED, THIN = 512, Pen(1, 1, 12)  # thin things side by side: their outlines need twice the size, and fine lines
@@ -49,6 +52,29 @@ def build() -> Augmented:
             again = gr.Button(label("train.augmented_again"), size="sm", elem_id="lb-augmented-again")
         pictures = gr.HTML(**PLAIN, elem_id="lb-augmented-pictures", min_height=160)
     return Augmented(pictures, again, seed)
+
+
+def wire(app: App, shown: Augmented, planned: Callable[[Dataset, tuple[Any, ...]], TrainConfig], inputs: list[Any], triggers: list[Any],
+         offered: list[Any]) -> None:
+    """The pictures follow the `triggers`, and another set once its models have been `offered`: until then the form holds a model of the last one.
+
+    `planned(set, values of the inputs)` is the config that the form means.
+    """
+    @guarded
+    def draw(request: gr.Request, dataset: str | None, seed: int, *values: Any) -> Any:
+        language, found = language_of(request), find(app.workspace, dataset)
+        try:
+            config = planned(found, values) if found else None
+        except UserError:
+            return gr.skip()  # the plan says what is wrong
+        return grid(found, config, seed, language) if found and config else nothing(language)
+
+    seen = [app.dataset, shown.seed, *inputs]
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    gr.on([*triggers, shown.seed.change], draw, seen, shown.pictures, trigger_mode="always_last", **quiet)
+    for each in offered:
+        each.then(draw, seen, shown.pictures, trigger_mode="always_last", **quiet)
+    shown.again.click(lambda seed: seed + 1, shown.seed, shown.seed, queue=False, **quiet)
 
 
 def nothing(language: str) -> Html:
