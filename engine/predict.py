@@ -211,10 +211,12 @@ def _fill(network: nn.Module, name: str, file: Path) -> None:
 
 
 def _names(wanted: Sequence[str] | None, stored: Sequence[str], count: int) -> tuple[str, ...]:
-    """`count` names: the wanted ones, else the stored ones, else "class 7". Raises UserError unless there is one wanted name for each class."""
-    if wanted and len(wanted) != count:
-        raise UserError("class_names_count", given=len(wanted), wanted=count, names=", ".join(wanted)[:200])
-    return tuple(wanted or [*stored, *(f"{PLACEHOLDER}{i}" for i in range(len(stored), count))])
+    """`count` names: the wanted ones for the first ids, then the stored ones, then "class 7". Raises UserError for more names than classes."""
+    names = list(wanted or ())
+    if len(names) > count:
+        raise UserError("class_names_count", given=len(names), wanted=count, names=", ".join(names)[:200])
+    names += stored[len(names):count]
+    return tuple([*names, *(f"{PLACEHOLDER}{i}" for i in range(len(names), count))])
 
 
 def as_pixels(image: Picture) -> np.ndarray:

@@ -140,7 +140,7 @@ def test_suspicious_labels_are_opened_by_a_key_and_confirmed(discs, page, app):
     canvas.keys("y")
     canvas.saved()
     canvas.keys(".")
-    page.locator(".lb-an-hint", has_text="No label is suspicious").wait_for()
+    page.locator(".lb-an-hint", has_text="list of suspicious labels is finished").wait_for()
 
 
 def test_the_most_useful_images_come_first(discs, model, page, app):
