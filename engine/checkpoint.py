@@ -41,7 +41,7 @@ def save(state: dict[str, Any], file: Path) -> None:
 
 
 def read(file: Path) -> dict[str, Any]:
-    """What `Session.save_last` wrote. Raises UserError when the file is damaged or something else."""
+    """What `keeping.save_last` wrote. Raises UserError when the file is damaged or something else."""
     state = weights.safe_load(file)
     if not isinstance(state, dict) or not state.keys() >= CONTENT:
         raise UserError("weights_broken", path=str(file))

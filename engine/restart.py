@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from engine import checkpoint, stages, weights
+from engine import checkpoint, keeping, stages, weights
 from engine.recipe import ema_decay
 
 if TYPE_CHECKING:
     from engine.session import Session
-
-
-def weights_of(session: Session) -> dict[str, Any]:
-    """What training changes of the network, its average and its optimiser."""
-    return {"model": session.network.state_dict(), "ema": session.ema.network.state_dict(), "ema_updates": session.ema.updates,
-            "optimizer": session.optimizer.state_dict()}
-
-
-def put_weights(session: Session, state: dict[str, Any]) -> None:
-    """Raises what the network or the optimiser raise when they are not those of `state`."""
-    weights.put(session.network, state["model"], strict=True)
-    weights.put(session.ema.network, state["ema"], strict=True)
-    session.optimizer.load_state_dict(state["optimizer"])
-    session.ema.updates = state["ema_updates"]
 
 
 def set_decay(session: Session) -> None:
@@ -34,7 +20,7 @@ def set_decay(session: Session) -> None:
 def keep(session: Session, file: Path) -> None:
     """After the best epoch so far: what the plain tail is to begin with."""
     if stages.published(session.config) and session.epoch in stages.timeline(session.config, session.epochs).augmented:
-        checkpoint.save(weights_of(session), file)
+        checkpoint.save(keeping.weights_of(session), file)
 
 
 def turn_back(session: Session, file: Path) -> bool:
@@ -44,7 +30,7 @@ def turn_back(session: Session, file: Path) -> bool:
     good = session.restarts >= 0 and session.best.get("epoch") == session.epoch - 1
     if good or not session.best or not file.is_file():
         return False
-    put_weights(session, weights.safe_load(file))
+    keeping.put_weights(session, weights.safe_load(file))
     session.restarts += 1
     set_decay(session)
     return True

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 from torch import Tensor
 
-from engine import __version__, checkpoint, restart, schedule, stages
+from engine import restart, schedule, stages
 from engine.config import Stage, TrainConfig, stages_of
 from engine.ema import Ema
 from engine.evaluate import SquareCache, predict_samples
@@ -249,43 +249,6 @@ class Session:
         """No improvement for as long as the run may wait. Stages before the last are not cut short."""
         waited = self.epoch - max([int(self.best.get("since", self.epoch)), *self._firsts()[-1:]])
         return bool(self.config.patience and self.best and self.epoch >= max([1, *self._firsts()]) and waited >= self.config.patience)
-
-    def save_last(self, file: Path) -> None:
-        scaler = self.accelerator.scaler
-        checkpoint.save({
-            **restart.weights_of(self), "version": __version__, "restarts": self.restarts, "random": checkpoint.random_state(),
-            "scaler": scaler.state_dict() if scaler else None,
-            "step": self.step, "epoch": self.epoch, "batch": self.batch, "epochs": self.length, "elapsed": self.elapsed, "best": self.best,
-            "pace": self.pace, "replay": self.replay, "plateau": [self.plateau.best, self.plateau.waited, self.plateau.scale],
-            "terms": self.terms, "classes": list(self.data.classes), "config": self.config.as_dict(),
-        }, file)
-
-    def restore(self, file: Path) -> None:
-        """Go on exactly where `save_last` stood. Raises UserError when the classes of the data have changed since."""
-        state = checkpoint.read(file)
-        if tuple(state["classes"]) != self.data.classes:
-            raise UserError("classes_changed", before=", ".join(state["classes"]), now=", ".join(self.data.classes))
-        try:
-            restart.put_weights(self, state)
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise UserError("checkpoint_foreign", path=str(file), model=self.config.model, classes=len(self.data.classes)) from error
-        if self.accelerator.scaler and state["scaler"]:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
-        self.step, self.epoch, self.batch = state["step"], state["epoch"], state["batch"]
-        self.elapsed, self.best, self.terms = state["elapsed"], state["best"], state["terms"]
-        self.plateau = schedule.Plateau(*state.get("plateau", ()))
-        self.pace, self.replay, self.restarts = state.get("pace", self.pace), state.get("replay", False), state.get("restarts", -1)
-        self.set_epochs(state["epochs"])
-        checkpoint.restore_random_state(state["random"])
-
-    def save_best(self, file: Path, metrics: dict[str, Any], thresholds: dict[str, Any]) -> None:
-        """Self-describing: loads with weights_only=True and needs nothing else."""
-        checkpoint.save({
-            "model": {name: value.cpu() for name, value in self.ema.network.state_dict().items()}, "model_name": self.config.model,
-            "options": {"num_classes": len(self.data.classes), **self.options}, "task": self.task.name, "classes": list(self.data.classes),
-            "preprocess": self.preprocess().as_dict(), "thresholds": thresholds, "metrics": metrics,
-            "config": self.config.as_dict(), "version": __version__,
-        }, file)
 
     def measure(self) -> tuple[Arithmetic, dict[str, float]]:
         """How to compute: what the config says, else the fastest way measured on a CPU, else what suits the device."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from engine import restart
+from engine import keeping, restart
 from engine.clock import Clock
 from engine.config import TrainConfig
 from engine.evaluate import predict_samples
@@ -50,7 +50,7 @@ def train(config: TrainConfig, folder: Path | None = None, *, stop: Callable[[],
             clock.first_plan(seconds.get(str(way)))
         session.prepare(way)
         if resumed:
-            session.restore(folder / "last.pt")
+            keeping.restore(session, folder / "last.pt")
             clock.go_on()
             yield Event("note", session.step, session.epoch, {"key": "resumed", "step": session.step, "epoch": session.epoch})
         yield Event("recorded", session.step, session.epoch, {"config": session.config, "seconds": seconds})
@@ -58,7 +58,7 @@ def train(config: TrainConfig, folder: Path | None = None, *, stop: Callable[[],
         while session.epoch <= session.epochs:
             finished = yield from _epoch(session, clock, stop)
             if not finished:
-                session.save_last(folder / "last.pt")
+                keeping.save_last(session, folder / "last.pt")
                 yield Event("stopped", session.step, session.epoch)
                 return
             yield from _validate(session, folder)
@@ -70,7 +70,7 @@ def train(config: TrainConfig, folder: Path | None = None, *, stop: Callable[[],
                 yield from _planned(session, session.epoch - 1)
             if restart.turn_back(session, folder / "kept.pt"):
                 yield Event("note", session.step, session.epoch - 1, {"key": "turned_back", "epoch": session.epoch})
-            session.save_last(folder / "last.pt")
+            keeping.save_last(session, folder / "last.pt")
             yield Event("checkpoint", session.step, session.epoch - 1)
             if stop() and session.epoch <= session.epochs:
                 yield Event("stopped", session.step, session.epoch - 1)
@@ -167,7 +167,7 @@ def _epoch(session: Session, clock: Clock, stop: Callable[[], bool]) -> Generato
 def _validate(session: Session, folder: Path) -> Iterator[Event]:
     """Measure the averaged weights; keep them when they are the best so far. Without validation images the last are the best."""
     if not session.data.valid:
-        session.save_best(folder / "best.pt", {}, {})
+        keeping.save_best(session, folder / "best.pt", {}, {})
         return
     begun = time.monotonic()
     try:
@@ -179,7 +179,7 @@ def _validate(session: Session, folder: Path) -> Iterator[Event]:
     metrics = measured["metrics"]
     better, lowered = session.judge(metrics)
     if better:
-        session.save_best(folder / "best.pt", metrics, measured["thresholds"])
+        keeping.save_best(session, folder / "best.pt", metrics, measured["thresholds"])
         restart.keep(session, folder / "kept.pt")
     if lowered:
         yield Event("note", session.step, session.epoch, {"key": "plateau", "lr": f"{session.config.lr * session.plateau.scale:.3g}"})

@@ -10,9 +10,9 @@ ROOT = Path(__file__).resolve().parents[1]
 FACTS, NETWORKS, TASKS, VERBS, RUNS, FACES = range(1, 7)
 LAYERS = {
     FACTS: "__init__ types registry config messages text workspace overlay overlay_labels overlay_tags predictions slicing datasets metrics augment",
-    NETWORKS: "models losses weights bare_weights weights_reading machine memory sam2 class_heads",
+    NETWORKS: "models losses weights bare_weights weights_reading machine memory sam2 class_heads hub",
     TASKS: "tasks recipe settings stages",
-    VERBS: "train schedule clock ema checkpoint restart measuring opening session advising evaluate predict explain "
+    VERBS: "train fetching schedule clock ema checkpoint keeping restart measuring opening session advising evaluate predict explain "
            "export share video predict_video weights_mending suggesting ranking label_errors label_errors_areas folds held_out cross_checking",
     RUNS: "runs jobs worker history suggest_jobs",
     FACES: "__main__ commands",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine import clock, runs
+from engine import clock, keeping, runs
 from engine.config import TrainConfig
 from engine.datasets.samples import generate
 from engine.session import Session
@@ -46,7 +46,7 @@ def machine(monkeypatch):
         """The last config of a run and its events, without the files."""
         with monkeypatch.context() as quick:
             for name in ("save_last", "save_best"):
-                quick.setattr(Session, name, lambda *given: None)
+                quick.setattr(keeping, name, lambda *given: None)
             events = list(train(config(data, **changes)))
         return [each.values["config"] for each in events if each.kind == "recorded"][-1], events
 
