@@ -25,7 +25,7 @@ def recognised(content: Any, path: Path | str, model: str | None, told: Mapping[
     fitting: list[tuple[ModelSpec, dict[str, Any]]] = []
     unclear: list[UserError] = []
     for spec in models.entries().values():
-        if spec.infer is None or not {each.name for each in spec.options} >= told.keys():
+        if not {each.name for each in spec.options} >= told.keys() or (spec.infer is None and not (spec.recognises and spec.recognises(tensors))):
             continue
         try:
             fitting.append((spec, _options(spec, content, tensors, path, told)))

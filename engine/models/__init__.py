@@ -66,6 +66,7 @@ class ModelSpec:
     `build(num_classes, **options)` returns an nn.Module that fulfils engine.models.network.Network; `options` are what it takes.
     `infer(tensors by name, known)` tells from a bare checkpoint the options, `num_classes` among them, that rebuild its network; options that
     are `known` are believed. It raises OtherModel where the tensors are not of this family, any other UserError where they do not tell enough.
+    `recognises(tensors by name)` tells whether a bare checkpoint is of this model, where its number of classes is all that is to be inferred.
     `check(options)` raises UserError, without building the network, for names that it cannot be built with.
     `image_size` is the side of the square input in pixels, always a multiple of `stride`; `cpu_image_size` the largest one suggested
     without a GPU,
@@ -101,6 +102,7 @@ class ModelSpec:
     official: Official | None = None
     options: tuple[ModelOption, ...] = ()
     infer: Callable[[dict[str, Tensor], Mapping[str, Any]], dict[str, Any]] | None = None
+    recognises: Callable[[Mapping[str, Tensor]], bool] | None = None
     check: Callable[[Mapping[str, Any]], None] | None = None
 
 

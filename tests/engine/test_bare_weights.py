@@ -8,7 +8,8 @@ import timm
 import torch
 
 from engine.__main__ import main
-from engine.models import create
+from engine.bare_weights import recognised
+from engine.models import create, models
 from engine.predict import load
 from engine.types import UserError
 
@@ -116,3 +117,18 @@ def test_a_file_that_says_itself_what_it_is_takes_no_options(tmp_path):
     with pytest.raises(UserError) as caught:
         load(saved(tmp_path, state), options={"backbone": "resnet18"})
     assert caught.value.key == "weights_say_themselves"
+
+
+@pytest.mark.parametrize("size", ["atto", "femto", "pico", "n", "s", "m", "l", "x"])
+def test_each_size_of_deimv2_is_known_by_its_tensors_and_no_other_is(size):
+    with torch.device("meta"):
+        tensors = models.get(f"deimv2_{size}").build(5).state_dict()
+    found, options = recognised({"model": tensors}, "x.pth", None, {})
+    assert (found.name, options) == (f"deimv2_{size}", {"num_classes": 5})
+
+
+def test_a_published_detector_predicts_without_a_name(tmp_path, picture):
+    torch.manual_seed(0)
+    file = saved(tmp_path, {"date": "2026", "model": {}, "ema": {"module": create("deimv2_atto", 3).state_dict(), "updates": 7}}, "coco.pth")
+    code, told = predicted(tmp_path, picture, file, "--threshold", "0", "--classes", "甲,乙,丙")
+    assert code == 0 and told["model"] == "deimv2_atto" and told["classes"] == ["甲", "乙", "丙"] and told["images"][0]["instances"]

@@ -167,15 +167,16 @@ def test_predictions_keep_the_contract_and_a_torn_image_costs_only_itself(traine
     assert sorted(each.name for each in out.iterdir()) == ["a.jpg", "predictions.json", "图 c.jpg"]
 
 
-def test_an_official_checkpoint_needs_the_name_of_its_model(reference, data, tmp_path, capsys):
+def test_an_official_checkpoint_is_known_without_the_name_of_its_model_and_refused_under_another(reference, data, tmp_path, capsys):
     file, image = str(reference / "parity" / "deimv2" / "deimv2_pico_nc4_shaken.pth"), str(data / "valid" / "images")
     if not Path(file).is_file():
         pytest.skip("no official checkpoint in the reference data")
-    assert main(["predict", file, image, "--out", str(tmp_path), "--model", "deimv2_pico", "--classes", "a,b,c"]) == 0
-    assert json.loads((tmp_path / "predictions.json").read_text())["classes"] == ["a", "b", "c", "class 3"]
-    for model in ([], ["--model", "deimv2_atto"]):
-        assert main(["predict", file, image, "--out", str(tmp_path), *model]) == 2
-        assert "deimv2_atto" in capsys.readouterr().err
+    for model in ([], ["--model", "deimv2_pico"]):
+        assert main(["predict", file, image, "--out", str(tmp_path), "--classes", "a,b,c", *model]) == 0
+        told = json.loads((tmp_path / "predictions.json").read_text())
+        assert (told["model"], told["classes"]) == ("deimv2_pico", ["a", "b", "c", "class 3"])
+    assert main(["predict", file, image, "--out", str(tmp_path), "--model", "deimv2_atto"]) == 2
+    assert "deimv2_atto" in capsys.readouterr().err
 
 
 def test_models_lists_what_can_be_trained(capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from engine.models import ModelSpec, Official, WeightsSource
 from engine.models.deimv2.config import CONFIGS, Config
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 RAW = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -33,6 +34,15 @@ def _build(config: Config, num_classes: int) -> nn.Module:
     return DEIMv2(config, num_classes)
 
 
+def _recognises(config: Config, tensors: Mapping[str, Tensor]) -> bool:
+    """By the decoder, which only this family has so, its width and depth, and the backbone: together they tell the sizes apart."""
+    scores, backbone = tensors.get("decoder.enc_score_head.weight"), "backbone.dinov3." if config.vit else "backbone.stem."
+    if scores is None or scores.ndim != 2 or "decoder.decoder.layers.0.swish_ffn.w12.weight" not in tensors:
+        return False
+    layers = {name.split(".")[2] for name in tensors if name.startswith("decoder.dec_score_head.")}
+    return (scores.shape[1], len(layers)) == (config.hidden, config.layers) and any(name.startswith(backbone) for name in tensors)
+
+
 def _spec(config: Config) -> ModelSpec:
     coco = WeightsSource("coco", f"Intellindust/{config.hub}", "model.safetensors", config.weights_licence)
     mean, std = IMAGENET if config.vit else RAW
@@ -40,7 +50,7 @@ def _spec(config: Config) -> ModelSpec:
         name=config.name, task="detect", build=partial(_build, config), image_size=config.image_size, parameters=config.parameters,
         licence="Apache-2.0", stride=max(config.strides), mean=mean, std=std, weights=(coco,), learning_rate=config.learning_rate,
         backbone_lr_ratio=config.backbone_lr_ratio, weight_decay=config.weight_decay, reference_batch=config.reference_batch,
-        capacity=config.queries, official=RECIPES[config.name],
+        capacity=config.queries, official=RECIPES[config.name], recognises=partial(_recognises, config),
     )
 
 
