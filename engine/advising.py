@@ -166,7 +166,8 @@ def probe(config: TrainConfig, *, patience: float = PATIENCE_S, room: float | No
     `room` in GiB, None = what is free now. Raises UserError like a run would.
     """
     with TemporaryDirectory(prefix="lightbox-probe-") as folder:
-        session = Session(config.replace(batch=config.batch or 2, workers=0), Path(folder), config.weights)
+        start = "auto" if config.weights == "download" else config.weights  # a probe is not worth a download
+        session = Session(config.replace(batch=config.batch or 2, workers=0), Path(folder), start)
         way, _ = session.measure()
         session.prepare(way)
         session.start_epoch()

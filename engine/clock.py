@@ -52,8 +52,8 @@ class Clock:
             session.config = session.config.replace(epochs_plan=kept)
 
     def tick(self) -> None:
-        now = time.monotonic()
-        self.session.elapsed, self.mark = self.session.elapsed + now - self.mark, now
+        now, session = time.monotonic(), self.session
+        session.elapsed, self.mark = session.group.first(session.elapsed + now - self.mark), now
 
     def begin_epoch(self) -> None:
         self.tick()

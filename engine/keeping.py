@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import __version__, checkpoint, schedule, weights
+from engine import __version__, checkpoint, distributed, schedule, weights
 from engine.types import UserError
 
 if TYPE_CHECKING:
@@ -28,9 +28,13 @@ def put_weights(session: Session, state: dict[str, Any]) -> None:
 
 def save_last(session: Session, file: Path) -> None:
     """Everything that `restore` needs to go on as if nothing had been."""
+    others = session.group.states()
+    if not session.group.main:
+        return
     scaler = session.accelerator.scaler
     checkpoint.save({
         **weights_of(session), "version": __version__, "restarts": session.restarts, "random": checkpoint.random_state(),
+        "others": others,
         "scaler": scaler.state_dict() if scaler else None,
         "step": session.step, "epoch": session.epoch, "batch": session.batch, "epochs": session.length, "elapsed": session.elapsed,
         "best": session.best, "pace": session.pace, "replay": session.replay,
@@ -55,11 +59,16 @@ def restore(session: Session, file: Path) -> None:
     session.plateau = schedule.Plateau(*state.get("plateau", ()))
     session.pace, session.replay, session.restarts = state.get("pace", session.pace), state.get("replay", False), state.get("restarts", -1)
     session.set_epochs(state["epochs"])
-    checkpoint.restore_random_state(state["random"])
+    if session.group.main:
+        checkpoint.restore_random_state(state["random"])
+    elif len(others := state.get("others", [])) >= session.group.rank:
+        distributed.restore_random_state(others[session.group.rank - 1])
 
 
 def save_best(session: Session, file: Path, metrics: dict[str, Any], thresholds: dict[str, Any]) -> None:
     """Self-describing: loads with weights_only=True and needs nothing else."""
+    if not session.group.main:
+        return
     checkpoint.save({
         "model": {name: value.cpu() for name, value in session.ema.network.state_dict().items()}, "model_name": session.config.model,
         "options": {"num_classes": len(session.data.classes), **session.options}, "task": session.task.name, "classes": list(session.data.classes),

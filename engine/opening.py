@@ -86,11 +86,13 @@ def start_weights(network: Network, spec: ModelSpec, wanted: str, classes: Seque
     """Fills the network, or its backbone, with what it shall start from, and says where that came from; None: it keeps its random start.
 
     `classes` of the network: those that the weights know by the same name keep what was learnt of them. Raises UserError like `weights.resolve`,
-    and for weights of which less than half fits.
+    for weights of which less than half fits, and for a vision transformer that does not fit whole.
     """
     published, named = network.published_backbone(), wanted in ("none", "auto", "download")
+    content = {} if named else weights.state_dict_of(weights.safe_load(wanted), wanted)
+    if not named and (part := network.backbone_file(content)) is not None:
+        return weights.fill_backbone(network, part, wanted, spec.name), wanted
     if not named and published is not None:
-        content = weights.state_dict_of(weights.safe_load(wanted), wanted)
         own, rename = set(network.state_dict()), network.load_map().rename
         if sum(rename(name) in own for name in content) < len(own) / 4:
             return weights.backbone_weights(network, wanted), wanted
@@ -125,10 +127,10 @@ def facts_of(data: Data) -> DataFacts:
 
 
 def worker_count(config: TrainConfig, device: torch.device) -> int:
-    """Processes that load images: none on the CPU, whose cores train; up to 8 beside an accelerator."""
+    """Processes that load images: none on the CPU, whose cores train; up to 8 beside an accelerator, of which there may be several."""
     if config.workers >= 0:
         return config.workers
-    return 0 if device.type == "cpu" else min(8, max(1, detect().cores - 1))
+    return 0 if device.type == "cpu" else min(8, max(1, detect().cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1))
 
 
 def use_threads(config: TrainConfig, device: torch.device) -> None:

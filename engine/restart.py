@@ -19,7 +19,7 @@ def set_decay(session: Session) -> None:
 
 def keep(session: Session, file: Path) -> None:
     """After the best epoch so far: what the plain tail is to begin with."""
-    if stages.published(session.config) and session.epoch in stages.timeline(session.config, session.epochs).augmented:
+    if session.group.main and stages.published(session.config) and session.epoch in stages.timeline(session.config, session.epochs).augmented:
         checkpoint.save(keeping.weights_of(session), file)
 
 

@@ -22,7 +22,8 @@ FINISHED = ("done", "stopped", "interrupted", "failed")
 FOREIGN_HEARTBEAT_S = 60
 CLAIM_S = 10
 EMPTY_STATE: dict[str, Any] = {"phase": "queued", "pid": None, "pid_started": None, "host": None, "step": 0, "epoch": 0, "epochs": 0,
-                               "eta_s": None, "images_per_s": None, "memory_gib": None, "error": None, "heartbeat": None, "created": None}
+                               "eta_s": None, "images_per_s": None, "memory_gib": None, "fetching": None, "error": None, "heartbeat": None,
+                               "created": None}
 
 
 class Run:
@@ -143,7 +144,8 @@ class Run:
             self._claim(me)
 
     def _claim(self, me: psutil.Process) -> None:
-        self.write_state(phase="starting", pid=me.pid, pid_started=me.create_time(), host=socket.gethostname(), error=None, eta_s=None)
+        self.write_state(phase="starting", pid=me.pid, pid_started=me.create_time(), host=socket.gethostname(), error=None, eta_s=None,
+                         fetching=None)
 
 
 def create(folder: str | Path, config: TrainConfig) -> Run:

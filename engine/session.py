@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from engine import restart, schedule, stages
 from engine.config import Stage, TrainConfig, stages_of
+from engine.distributed import ALONE, OTHER_SEED, Group, agreed
 from engine.ema import Ema
 from engine.evaluate import SquareCache, predict_samples
 from engine.machine import choose_device, detect
@@ -37,11 +39,13 @@ class Session:
     """State of one run. `step` counts optimiser steps, `epoch` the one in progress (from 1), `batch` the batches done in it, `length` all epochs.
 
     The last epoch may be a part. `pace` are seconds of a batch and between epochs, of late; `replay`: the length follows the record of a run.
-    `terms` are the losses since the last row of metrics, `bad` the batches in a row without a usable loss or gradient.
+    `terms` are the losses since the last row of metrics, `bad` the batches in a row without a usable loss or gradient, `seen` the images since the
+    last step.
     """
 
-    def __init__(self, config: TrainConfig, scratch: Path, wanted: str) -> None:
-        """`wanted` are the weights to start from (TrainConfig.weights), "none" for a run that goes on."""
+    def __init__(self, config: TrainConfig, scratch: Path, wanted: str, group: Group = ALONE) -> None:
+        """`wanted` are the weights to start from (TrainConfig.weights), "none" for a run that goes on; `group` are the processes that train."""
+        self.group = group
         self.device = torch.device(choose_device(config.device))
         self.spec = models.get(config.model)
         task = tasks.get(self.spec.task)
@@ -61,19 +65,23 @@ class Session:
         machine = Machine(self.device.type, detect().accelerator_memory)
         plan = suggest(config.replace(task=self.task.name), self.spec, facts_of(self.data), machine, pretrained=self.coverage is not None)
         self.config, self.derived = plan.config.replace(options=self.options), plan.derived
+        if group.size > 1:
+            self.config = agreed(group, self.config, [len(self.data.train), len(self.data.valid), *self.data.classes])
         use_threads(self.config, self.device)
         network.configure(self.config, self.task.balance(self.data.classes, self.data.train, self.config))
         self.network = network.to(self.device)
+        group.spread(self.network)
         self.step, self.epoch, self.batch, self.elapsed = 0, 1, 0, 0.0
         self.best: dict[str, Any] = {}
         self.terms: list[dict[str, float]] = []
-        self.bad = 0
+        self.bad, self.seen = 0, 0
         self.stages, self.plateau = stages_of(self.config.stages), schedule.Plateau()
         self.epochs = max(1, stages.run_epochs(self.config))
         self.length: float = self.epochs
         self.pace, self.replay = (0.0, 0.0), False
         self.restarts = -1  # of the average in the plain tail, see engine.restart
         self.unreadable: set[str] = set()
+        self._spare: Batch | None = None
         self._open_loaders()
 
     @property
@@ -95,7 +103,7 @@ class Session:
         images = TrainingImages(self.data.train, self.side, self._encode, config.seed, whole=config.resize == "crop", kept=config.cache,
                                 workers=workers)
         shares = self.task.weights(self.data.train) if config.sampling == "balanced" else None
-        self.batches = EpochBatches(len(images), config.batch, config.seed, shares)
+        self.batches = EpochBatches(len(images), config.batch, config.seed, shares, (self.group.rank, self.group.size))
         self.loader = training_loader(images, self.batches, workers, self.device)
         self.squares = SquareCache(self.side)
 
@@ -116,7 +124,11 @@ class Session:
             group["base_lr"] = group["lr"]
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999), fused=self.device.type in ("cpu", "cuda"))
         self.ema = Ema(self.network, ema_decay(self.config, self.total_steps))
-        self.loss, self.optimizer = self.accelerator.prepare(Loss(self.network), optimizer)
+        self.loss = self.accelerator.prepare_model(Loss(self.network), evaluation_mode=True)  # gradients are averaged by the group
+        self.optimizer = self.accelerator.prepare_optimizer(optimizer)
+        self.counted = self.network.share_counts(self.group.mean)
+        if not self.group.main:
+            torch.manual_seed(self.config.seed + OTHER_SEED * self.group.rank)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -159,13 +171,21 @@ class Session:
     def learn(self, batch: Batch) -> None:
         """One batch forward and backward (nothing when none of its images could be read), and a step when enough are gathered."""
         terms = self._backward(batch.to(self.device)) if len(batch) else None
-        self.batch += 1
+        if terms is None and self.group.size > 1 and self.counted:
+            self._backward_nothing()
+        self.batch, self.seen = self.batch + 1, self.seen + len(batch)
         stepped = self._update() if self.between_steps else True
         if terms is None:
             return
         self.bad = 0 if stepped and math.isfinite(terms["loss"]) else self.bad + 1
         if not self.bad:
             self.terms.append(terms)
+
+    def _backward_nothing(self) -> None:
+        """None of the images could be read. Processes that count together all take part: the last images are seen again, and nothing learnt."""
+        if self._spare is None:
+            raise UserError("no_readable_images", path=self.config.data, images=len(self.data.train))
+        self._backward(self._spare, 0.0)
 
     def _rate(self) -> float:
         """Multiplier of the base rates now. Each stage runs through the schedule of its own."""
@@ -175,7 +195,9 @@ class Session:
         curve = schedule.factor(self.config, self.step - first * self.steps_per_epoch, total_steps=total, epochs=stage.epochs)
         return curve * self.plateau.scale * (stage.lr / self.config.lr if stage.lr else 1.0)
 
-    def _backward(self, batch: Batch) -> dict[str, float]:
+    def _backward(self, batch: Batch, share: float = 1.0) -> dict[str, float]:
+        if self.group.size > 1:
+            self._spare = batch
         rate = self._rate()
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * rate
@@ -183,12 +205,14 @@ class Session:
         images = resized(normalised(batch.images, self.mean, self.std), side).contiguous(memory_format=self.memory_format)
         terms = self.loss(images, batch.targets)
         total = sum(terms.values())
-        self.accelerator.backward(total / self.config.accumulate)
+        self.accelerator.backward(total * share / self.config.accumulate)
         names, values = ["loss", *terms], torch.stack([total.detach(), *(each.detach() for each in terms.values())]).tolist()
         return {**dict(zip(names, values, strict=True)), "lr": self.config.lr * rate}
 
     def _update(self) -> bool:
         """Clip, step, average. A step whose gradients are not finite is left out, and False returned."""
+        self.group.average(self.network, 1 if self.counted else self.seen)
+        self.seen = 0
         norm = self.accelerator.clip_grad_norm_(self.loss.parameters(), self.config.clip or float("inf"))
         usable = bool(torch.isfinite(norm)) or self.accelerator.scaler is not None
         if usable:
@@ -226,14 +250,19 @@ class Session:
         return gone
 
     def validate(self) -> tuple[dict[str, Any], list[tuple[Sample, Labels]]]:
-        """Metrics of the averaged weights on the validation images, and what was found in the first few."""
+        """Metrics of the averaged weights on the validation images, and what was found in the first few. The others are told the metrics."""
+        if not self.group.main:
+            return self.group.first(None), []
         meter = self.task.meter(self.data.classes)
         first: list[tuple[Sample, Labels]] = []
         for sample, found in predict_samples(self.predictor(), self.data.valid, batch=max(4, self.config.batch), squares=self.squares):
             meter.add(sample, found)
             if len(first) < PREVIEWS:
                 first.append((sample, found))
-        return meter.result(), first
+        measured = meter.result()
+        if self.group.size > 1:
+            self.group.first({name: measured[name] for name in ("metrics", "per_class", "thresholds")})
+        return measured, first
 
     def judge(self, metrics: dict[str, Any]) -> tuple[bool, bool]:
         """After a validation: is it the best so far, and was the rate lowered?"""
@@ -259,7 +288,12 @@ class Session:
             return Arithmetic("bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16", layout), {}
         if self.device.type != "cpu":
             return Arithmetic("none", layout), {}
+        if not self.group.main:
+            way, seconds = self.group.first(None)
+            return Arithmetic(*way), seconds
         batch = next((each for each in self.loader if len(each)), None)
         if batch is None:
             raise UserError("no_readable_images", path=config.data, images=len(self.data.train))
-        return fastest(self.network, normalised(batch.images, self.mean, self.std), batch.targets, threads=fewer_threads(config))
+        found, seconds = fastest(self.network, normalised(batch.images, self.mean, self.std), batch.targets, threads=fewer_threads(config))
+        self.group.first([astuple(found), seconds])
+        return found, seconds

@@ -12,7 +12,9 @@ from typing import Any
 from engine import keeping, restart
 from engine.clock import Clock
 from engine.config import TrainConfig
+from engine.distributed import ALONE, Group
 from engine.evaluate import predict_samples
+from engine.fetching import Fetching
 from engine.opening import facts_of
 from engine.predict import load
 from engine.recipe import Derived, notes, schedule_facts
@@ -25,7 +27,7 @@ NON_FINITE_LIMIT = 5
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened. kind: note, recorded, plan, step, validated, checkpoint, done or stopped."""
+    """Something that happened. kind: note, fetching, recorded, plan, step, validated, checkpoint, done or stopped."""
 
     kind: str
     step: int = 0
@@ -33,16 +35,22 @@ class Event:
     values: dict[str, Any] = field(default_factory=dict)
 
 
-def train(config: TrainConfig, folder: Path | None = None, *, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+def train(config: TrainConfig, folder: Path | None = None, *, stop: Callable[[], bool] = lambda: False,
+          group: Group = ALONE) -> Iterator[Event]:
     """Train as `config` says and yield what happens. Writes last.pt and best.pt into `folder`; goes on from a last.pt that is there.
 
-    `stop` is asked after every batch; a stopped run can be resumed exactly. Raises UserError for what a person can mend.
+    `stop` is asked after every batch; a stopped run can be resumed exactly. Of a `group` of processes all run this, the first one's `config` and
+    `stop` count, and it alone writes into the folder, which all can read. Raises UserError for what a person can mend.
     """
     with TemporaryDirectory(prefix="lightbox-") as temporary:
         folder = folder or Path(temporary)
+        config = TrainConfig.from_dict(group.first(config.as_dict())) if group.size > 1 else config
         yield Event("note", values={"key": "reading_data", "data": config.data})
         resumed = (folder / "last.pt").is_file()
-        session = Session(config, folder / "data", "none" if resumed else config.weights)
+        if not resumed and not (yield from _fetched(config, stop, group)):
+            yield Event("stopped")
+            return
+        session = Session(config, (folder if group.main else Path(temporary)) / "data", "none" if resumed else config.weights, group)
         yield from _opening(session, resumed)
         clock = Clock(session, replay=bool(config.epochs_plan) and not resumed)
         way, seconds = session.measure()
@@ -56,7 +64,7 @@ def train(config: TrainConfig, folder: Path | None = None, *, stop: Callable[[],
         yield Event("recorded", session.step, session.epoch, {"config": session.config, "seconds": seconds})
         yield Event("plan", session.step, session.epoch, _plan(session))
         while session.epoch <= session.epochs:
-            finished = yield from _epoch(session, clock, stop)
+            finished = yield from _epoch(session, clock, lambda: group.first(stop()))
             if not finished:
                 keeping.save_last(session, folder / "last.pt")
                 yield Event("stopped", session.step, session.epoch)
@@ -72,12 +80,27 @@ def train(config: TrainConfig, folder: Path | None = None, *, stop: Callable[[],
                 yield Event("note", session.step, session.epoch - 1, {"key": "turned_back", "epoch": session.epoch})
             keeping.save_last(session, folder / "last.pt")
             yield Event("checkpoint", session.step, session.epoch - 1)
-            if stop() and session.epoch <= session.epochs:
+            if group.first(stop()) and session.epoch <= session.epochs:
                 yield Event("stopped", session.step, session.epoch - 1)
                 return
         yield from _report(session, folder)
-        (folder / "kept.pt").unlink(missing_ok=True)
+        if group.main:
+            (folder / "kept.pt").unlink(missing_ok=True)
         yield Event("done", session.step, session.epochs, {"best": session.best})
+
+
+def _fetched(config: TrainConfig, stop: Callable[[], bool], group: Group) -> Generator[Event, None, bool]:
+    """Downloads the weights that the run shall start from, once for all processes that share a cache. False when it was asked to stop meanwhile."""
+    stopped = False
+    for turn in (True, False):
+        if group.main == turn:
+            fetching = Fetching(config, stop)
+            for values in fetching:
+                yield Event("fetching", values=values)
+            stopped = fetching.stopped
+        if group.first(stopped):
+            return False
+    return True
 
 
 def _opening(session: Session, resumed: bool) -> Iterator[Event]:
@@ -86,12 +109,14 @@ def _opening(session: Session, resumed: bool) -> Iterator[Event]:
     yield Event("note", values={"key": "data_ready", "train": len(data.train), "valid": len(data.valid), "classes": ", ".join(data.classes)})
     for problem in data.problems:
         yield Event("note", values={"problem": problem})
+    if (processes := session.group.size) > 1:
+        yield Event("note", values={"key": "processes", "count": processes, "batch": session.config.batch, "share": session.config.batch / processes})
     if session.coverage is None and not resumed:
         yield Event("note", values={"key": "from_scratch", "model": session.config.model})
     elif session.coverage:
         found = session.coverage
-        yield Event("note", values={"key": "weights_loaded", "file": session.source, "matched": len(found.matched), "reshaped": len(found.reshaped),
-                                    "missing": len(found.missing)})
+        yield Event("note", values={"key": f"{found.part}_loaded", "file": session.source, "matched": len(found.matched),
+                                    "reshaped": len(found.reshaped), "missing": len(found.missing), "ignored": len(found.ignored)})
         if found.adapted:
             yield Event("note", values={"key": "head_adapted", "names": ", ".join(found.adapted), "count": len(found.adapted),
                                         "others": len(data.classes) - len(found.adapted)})
@@ -130,15 +155,16 @@ def _epoch(session: Session, clock: Clock, stop: Callable[[], bool]) -> Generato
     Rows, stops and the end of time come between two steps, never amid gathered gradients.
     """
     session.start_epoch()
+    group = session.group
     images, steps = 0, session.batch // session.config.accumulate
     clock.begin_epoch()
     begun = session.elapsed
     for batch in session.loader:
-        for name in session.note_unreadable(batch.unreadable):
+        for name in session.note_unreadable(group.joined(batch.unreadable)):
             yield Event("note", session.step, session.epoch, {"key": "unreadable", "name": name})
         session.learn(batch)
         clock.tick()
-        images += len(batch)
+        images += group.size * len(batch)
         if session.bad >= NON_FINITE_LIMIT:
             raise UserError("loss_not_finite", step=session.step, lr=session.config.lr, precision=session.config.precision)
         if not session.between_steps:
@@ -146,10 +172,11 @@ def _epoch(session: Session, clock: Clock, stop: Callable[[], bool]) -> Generato
         steps += 1
         planned = clock.adapt()
         over = session.batch >= session.batches_now
-        if session.terms and (over or steps % max(1, session.steps_of(session.epoch) // ROWS_PER_EPOCH) == 0):
-            yield Event("step", session.step, session.epoch, {
-                "row": _mean(session.terms), "images_per_s": images / max(1e-6, session.elapsed - begun), "eta_s": clock.eta()})
-            session.terms = []
+        if over or steps % max(1, session.steps_of(session.epoch) // ROWS_PER_EPOCH) == 0:
+            terms, session.terms = group.joined(session.terms), []
+            if terms:
+                yield Event("step", session.step, session.epoch, {
+                    "row": _mean(terms), "images_per_s": images / max(1e-6, session.elapsed - begun), "eta_s": clock.eta()})
         if planned:
             yield from _planned(session)
         if not over and stop():
@@ -192,7 +219,7 @@ def _validate(session: Session, folder: Path) -> Iterator[Event]:
 
 def _report(session: Session, folder: Path) -> Iterator[Event]:
     """What is told of the best epoch in the end, with what takes too long to be measured after every epoch: intervals, distances."""
-    if not session.data.valid or not session.task.has_report or not (folder / "best.pt").is_file():
+    if not session.group.main or not session.data.valid or not session.task.has_report or not (folder / "best.pt").is_file():
         return
     predictor = load(folder / "best.pt", device=str(session.device))
     meter = session.task.meter(session.data.classes, final=True)

@@ -1,22 +1,21 @@
-"""Weights from files and from the hub: read without unpickling anything but tensors, fitted to a network, and accounted for."""
+"""Weights from files: read without unpickling anything but tensors, fitted to a network, and accounted for."""
 
 from __future__ import annotations
 
-import os
 import pickle
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from engine import class_heads
-from engine.models.network import LoadMap
+from engine.hub import cached, cached_file, download, fetch
+from engine.models.network import BackboneFile, LoadMap
 from engine.types import UserError
 from engine.weights_reading import convnext, layout, values
 from engine.weights_reading.containers import HEAD, kind_of
@@ -24,8 +23,6 @@ from engine.weights_reading.containers import HEAD, kind_of
 if TYPE_CHECKING:
     from engine.models import ModelSpec
 
-HUB = "https://huggingface.co"
-TIMEOUT = 5.0
 COUNTER = "num_batches_tracked"
 NUMBERED = r"\d+"  # in a pattern of LoadMap.per_class: one module for each class
 
@@ -48,6 +45,7 @@ class Coverage:
 
     `reshaped` kept their random start because the number of classes differs. `in_order`: names said nothing, but the file holds tensors of the
     same shapes in the same order. `adapted`: classes whose rows were found by their name in a file of other classes.
+    `part`: what was filled, the whole network or its backbone alone.
     """
 
     matched: tuple[str, ...]
@@ -57,6 +55,7 @@ class Coverage:
     reshaped: tuple[str, ...]
     in_order: bool = False
     adapted: tuple[str, ...] = ()
+    part: Literal["weights", "backbone"] = "weights"
 
     @property
     def complete(self) -> bool:
@@ -144,57 +143,6 @@ def state_dict_of(content: Any, path: Path | str) -> dict[str, Tensor]:
     return {name.removeprefix(found.prefix): value for name, value in found.tensors.items()}
 
 
-def download(spec: ModelSpec, source: str) -> Path:
-    """The file of the named source of weights, from the local cache or the hub (HF_ENDPOINT names a mirror).
-
-    Raises UserError within seconds when the hub cannot be reached, or does not hand out the file.
-    """
-    sources = {each.name: each for each in spec.weights}
-    if source not in sources:
-        raise UserError("unknown_weights", name=source, model=spec.name, known=", ".join(sources) or "-")
-    return fetch(sources[source].repository, sources[source].file)
-
-
-def fetch(repository: str, file: str, progress: Callable[[int, int], None] | None = None) -> Path:
-    """A file of the hub, from the local cache or downloaded. Raises UserError like `download`.
-
-    `progress` is told how many bytes of how many have come; an exception that it raises ends the download, which goes on from there next time.
-    """
-    import httpx2
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    cached = try_to_load_from_cache(repository, file)
-    if isinstance(cached, str):
-        return Path(cached)
-    endpoint = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
-    where = {"repository": repository, "file": file, "endpoint": endpoint}
-    try:
-        get_hf_file_metadata(hf_hub_url(repository, file, endpoint=endpoint), timeout=TIMEOUT, endpoint=endpoint)
-        told = {} if progress is None else {"tqdm_class": _telling(progress)}
-        return Path(hf_hub_download(repository, file, endpoint=endpoint, etag_timeout=TIMEOUT, **told))
-    except HfHubHTTPError as error:
-        raise UserError("weights_unavailable", **where, reason=str(error).splitlines()[0]) from error
-    except (httpx2.HTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise UserError("weights_offline", **where) from error
-
-
-def _telling(progress: Callable[[int, int], None]) -> type[tqdm]:
-    """A bar for the hub's downloader that prints nothing and tells `progress`."""
-
-    class Telling(tqdm):
-        def __init__(self, *args: Any, **settings: Any) -> None:
-            self.come, self.whole = int(settings.get("initial") or 0), int(settings.get("total") or 0)
-            super().__init__(*args, **{**settings, "disable": True})
-
-        def update(self, n: float | None = 1) -> bool | None:
-            self.come += int(n or 0)
-            progress(self.come, max(self.whole, self.come))
-            return None
-
-    return Telling
-
-
 def resolve(wanted: str, spec: ModelSpec) -> Path | None:
     """The weights file that training starts from, None = random weights.
 
@@ -210,17 +158,6 @@ def resolve(wanted: str, spec: ModelSpec) -> Path | None:
     if not Path(wanted).is_file():
         raise UserError("weights_not_found", path=wanted)
     return Path(wanted)
-
-
-def cached(spec: ModelSpec) -> Path | None:
-    """The published weights, when an earlier download left them on this machine."""
-    from huggingface_hub import try_to_load_from_cache
-
-    for source in spec.weights:
-        found = try_to_load_from_cache(source.repository, source.file)
-        if isinstance(found, str):
-            return Path(found)
-    return None
 
 
 def class_count(content: Any, spec: ModelSpec, path: Path | str) -> int | None:
@@ -246,19 +183,22 @@ def backbone_weights(network: nn.Module, wanted: str) -> Coverage | None:
     """Fills the backbone of `network` with pretrained weights and says what became of each of its tensors; None when it keeps its random start.
 
     `wanted`: "none"; "auto" = those of the hub if they are on this machine already; "download"; or a file. A network that has such a backbone
-    says so with `published_backbone()`. Raises UserError when the file does not fit, and within seconds when a download is not possible.
+    says so with `published_backbone()`; others may know a file of theirs by `backbone_file()`. Raises UserError when the file does not fit, and
+    within seconds when a download is not possible.
     """
-    from huggingface_hub import try_to_load_from_cache
-
     published = network.published_backbone() if hasattr(network, "published_backbone") else None
     if wanted == "none" or (published is None and wanted == "auto"):
         return None
     if published is None:
-        raise UserError("no_backbone_weights", model=type(network).__name__)
+        content = state_dict_of(safe_load(wanted), wanted) if wanted != "download" else {}
+        part = network.backbone_file(content) if content and hasattr(network, "backbone_file") else None
+        if part is None:
+            raise UserError("no_backbone_weights", model=type(network).__name__)
+        return fill_backbone(network, part, wanted, type(network).__name__)
     backbone, repository, file = published
     if wanted == "auto":
-        found = try_to_load_from_cache(repository, file)
-        return _fill_backbone(backbone, Path(found)) if isinstance(found, str) else None
+        found = cached_file(repository, file)
+        return _fill_backbone(backbone, found) if found else None
     return _fill_backbone(backbone, fetch(repository, file) if wanted == "download" else Path(wanted))
 
 
@@ -280,7 +220,18 @@ def _fill_backbone(backbone: nn.Module, path: Path) -> Coverage:
     put(backbone, {name: state[each] for name, each in pairs.items()})
     used = set(pairs.values())
     return Coverage(tuple(pairs), tuple(name for name in own if name not in pairs), (), tuple(name for name in state if name not in used), (),
-                    in_order)
+                    in_order, part="backbone")
+
+
+def fill_backbone(network: nn.Module, found: BackboneFile, path: Path | str, model: str) -> Coverage:
+    """Fills the backbone by the names of the network. Raises UserError when the file is of a backbone of other sizes."""
+    own = network.state_dict()
+    usable = {name: value for name, value in found.tensors.items() if own[name].shape == value.shape}
+    matched = tuple(name for name in found.wanted if name in usable)
+    if len(matched) < len(found.wanted) / (2 if found.partly else 1):
+        raise UserError("weights_other_sizes", path=str(path), model=model, matched=len(matched), total=len(found.wanted), told="-")
+    put(network, usable)
+    return Coverage(matched, tuple(name for name in found.wanted if name not in usable), (), found.unused, (), part="backbone")
 
 
 def compare(own: dict[str, Tensor], state: dict[str, Tensor], load_map: LoadMap) -> tuple[Coverage, dict[str, Tensor]]:

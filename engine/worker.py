@@ -12,12 +12,16 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine import messages
+from engine.hub import megabytes
 from engine.metrics.names import loss_family
 from engine.runs import Run
 from engine.types import UserError
+
+if TYPE_CHECKING:
+    from engine.distributed import Group
 
 log = logging.getLogger("lightbox.run")
 STATE_EVERY_S = 0.5
@@ -26,8 +30,9 @@ HISTORY_EVERY_S = 20.0
 Watcher = Callable[[Any], None]
 
 
-def work(run: Run, watch: Watcher = lambda event: None) -> str:
-    """Train the run in this process until it is done or stopped; returns the last phase. `watch` sees every event.
+def work(run: Run, watch: Watcher = lambda event: None, group: Group | None = None) -> str:
+    """Train the run in this process until it is done or stopped; returns the last phase. `watch` sees every event, `group` are the processes that
+    train together, of which this is the first.
 
     Everything that goes wrong ends up in state.json: a UserError with its key, anything else as a bug whose traceback
     stands in traceback.txt, where no page shows it.
@@ -39,27 +44,28 @@ def work(run: Run, watch: Watcher = lambda event: None) -> str:
     log.propagate = False
     log.addHandler(handler)
     try:
-        return _train(run, watch)
+        return _train(run, watch, group)
     except UserError as error:
         log.error("%s", error)
-        run.write_state(phase="failed", eta_s=None, error={"key": error.key, "values": _plain(error.values)})
+        run.write_state(phase="failed", eta_s=None, fetching=None, error={"key": error.key, "values": _plain(error.values)})
         raise
     except Exception as error:
         (run.folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
         log.error("%s", messages.text("log.bug", kind=type(error).__name__, file=run.folder / "traceback.txt"))
-        run.write_state(phase="failed", eta_s=None, error=explain(error, run))
+        run.write_state(phase="failed", eta_s=None, fetching=None, error=explain(error, run))
         raise
     finally:
         log.removeHandler(handler)
         handler.close()
 
 
-def _train(run: Run, watch: Watcher) -> str:
+def _train(run: Run, watch: Watcher, group: Group | None) -> str:
+    from engine.distributed import ALONE
     from engine.train import train  # torch loads here, after the claim
 
     run.forget_metrics_after(_checkpoint_step(run) if run.last.is_file() else -1)
     with closing(Recorder(run)) as recorder:
-        for event in train(run.config(), run.folder, stop=run.stop_requested):
+        for event in train(run.config(), run.folder, stop=run.stop_requested, group=group or ALONE):
             recorder(event)
             watch(event)
     return run.state()["phase"]
@@ -87,6 +93,16 @@ class Recorder:
             log.info("%s = %s: %s", derived.label(), derived.value, derived.because())
         else:
             log.info("%s", messages.text(f"log.{values['key']}", **{k: v for k, v in values.items() if k != "key"}))
+
+    def on_fetching(self, event: Any) -> None:
+        told = event.values
+        ends = told["come"] == told["whole"] > 0
+        if ends or not told["whole"]:
+            log.info("%s", messages.text("log.fetched" if ends else "log.fetching", file=told["file"], size=megabytes(0, told["whole"])[1]))
+        elif time.monotonic() - self.written < STATE_EVERY_S:
+            return
+        self.written = time.monotonic()
+        self.run.write_state(phase="starting", fetching=None if ends else told)
 
     def on_recorded(self, event: Any) -> None:
         self.run.write_config(event.values["config"])
@@ -122,8 +138,9 @@ class Recorder:
         self.run.write_validation({"epoch": event.epoch, **event.values})
 
     def on_stopped(self, event: Any) -> None:
-        log.info("%s", messages.text("log.stopped", step=event.step, epoch=event.epoch))
-        self.run.write_state(phase="stopped", step=event.step, epoch=event.epoch, eta_s=None)
+        told = messages.text("log.stopped", step=event.step, epoch=event.epoch) if event.epoch else messages.text("log.stopped_before")
+        log.info("%s", told)
+        self.run.write_state(phase="stopped", step=event.step, epoch=event.epoch, eta_s=None, fetching=None)
 
     def on_done(self, event: Any) -> None:
         log.info("%s", messages.text("log.done", epoch=event.epoch))

@@ -12,8 +12,9 @@ LAYERS = {
     FACTS: "__init__ types registry config messages text workspace overlay overlay_labels overlay_tags predictions slicing datasets metrics augment",
     NETWORKS: "models losses weights bare_weights weights_reading machine memory sam2 class_heads hub",
     TASKS: "tasks recipe settings stages",
-    VERBS: "train fetching schedule clock ema checkpoint keeping restart measuring opening session advising evaluate predict explain "
-           "export share video predict_video weights_mending suggesting ranking label_errors label_errors_areas folds held_out cross_checking",
+    VERBS: "train fetching schedule clock ema checkpoint distributed keeping restart measuring opening session advising evaluate predict explain "
+           "export exported share video predict_video weights_mending suggesting ranking label_errors label_errors_areas folds held_out "
+           "cross_checking",
     RUNS: "runs jobs worker history suggest_jobs",
     FACES: "__main__ commands",
 }

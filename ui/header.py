@@ -15,6 +15,7 @@ from ui import html, theme
 from ui.guard import guarded
 from ui.html import Html, tag
 from ui.i18n import NAMES, label, language_of, static, t
+from ui.pages.train.words import fetching, fetching_text
 from ui.selection import (
     UNCHECKED,
     App,
@@ -135,12 +136,13 @@ def _pill(state: str, text: str, rows: list[Html], language: str) -> Html:
 def _job(run: Run, language: str) -> Html:
     state = run.state()
     phase, epochs = state["phase"], state["epochs"]
-    words = t(f"phase.{phase}", language)
+    words = fetching_text(state, language, "progress.fetching") or t(f"phase.{phase}", language)
     if epochs and phase in ACTIVE:
         words += " · " + t("header.job_epoch", language, epoch=state["epoch"], epochs=epochs)
     button = tag("button", html.icon("stop", 16), t("header.stop", language), type="button", class_="lb-button", data_run=run.id,
                  disabled=phase == "stopping", aria_label=t("header.stop_run", language, run=name_of(run.id)))
-    done = state["epoch"] / epochs if epochs else 0.0
+    coming = fetching(state)
+    done = coming[0] if coming else state["epoch"] / epochs if epochs else 0.0
     return tag("div", tag("div", tag("b", name_of(run.id)), button, class_="lb-between"), html.progress(done, words), class_="lb-job")
 
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine import messages, runs
 from engine.config import TrainConfig
+from engine.hub import megabytes
 from engine.runs import Run
 from engine.settings import config_of, pairs
 from engine.types import UserError
 from engine.worker import explain, work
+
+if TYPE_CHECKING:
+    from engine.distributed import Group
 
 PLAIN = ("epochs", "minutes", "batch", "image_size", "lr", "seed", "device", "weights", "workers")
 
@@ -35,11 +40,34 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from engine import distributed
+
+    with closing(distributed.join()) as group:
+        return _lead(arguments, group) if group.main else _follow(arguments, group)
+
+
+def _follow(arguments: argparse.Namespace, group: Group) -> int:
+    """One of several processes, but the first: does its share in silence, until all are done or the first one has left."""
+    from engine.train import train
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the first one stops at a step, and all with it
+    try:
+        for _ in train(TrainConfig(), Path(arguments.resume or arguments.run_folder or "."), group=group):
+            pass
+    except UserError as error:
+        if error.key == "process_lost":
+            return 2
+        raise
+    return 0
+
+
+def _lead(arguments: argparse.Namespace, group: Group) -> int:
     chosen = _resumed(arguments) if arguments.resume else runs.create(*_new(arguments))
     signal.signal(signal.SIGINT, lambda number, frame: chosen.request_stop())
     signal.signal(signal.SIGTERM, lambda number, frame: chosen.request_stop())
     try:
-        phase = work(chosen, (lambda event: None) if arguments.quiet else _show)
+        phase = work(chosen, (lambda event: None) if arguments.quiet else _show, group)
     except UserError:
         raise
     except Exception as error:
@@ -86,6 +114,10 @@ def _show(event: Any) -> None:
             _say(f"{values['derived'].label()} = {values['derived'].value}: {values['derived'].because()}")
         else:
             _say(messages.text(f"log.{values['key']}", **{k: v for k, v in values.items() if k != "key"}))
+    elif event.kind == "fetching":
+        _show_fetching(values)
+    elif event.kind == "stopped" and sys.stderr.isatty():
+        print(file=sys.stderr)
     elif event.kind == "plan":
         _say(messages.text("cli.plan", epochs=values["epochs"], steps=values["total_steps"]))
     elif event.kind == "step" and sys.stderr.isatty():
@@ -94,6 +126,15 @@ def _show(event: Any) -> None:
     elif event.kind == "validated":
         words = " ".join(f"{name} {value:.3f}" for name, value in values["metrics"].items() if name in values["shown"] and value is not None)
         _say(messages.text("log.validated", epoch=event.epoch, metrics=words or "-", seconds=round(values["seconds"], 1)))
+
+
+def _show_fetching(values: dict[str, Any]) -> None:
+    """What is downloaded and how much of it has come; the middle on a terminal only."""
+    (come, whole), ends = megabytes(values["come"], values["whole"]), values["come"] == values["whole"] > 0
+    if ends or not values["whole"]:
+        _say(messages.text("log.fetched" if ends else "log.fetching", file=values["file"], size=whole))
+    elif sys.stderr.isatty():
+        print("\r" + messages.text("progress.fetching", come=come, whole=whole), end="   ", file=sys.stderr, flush=True)
 
 
 def _say(line: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,20 @@ class LoadMap:
 
 
 @dataclass(frozen=True)
+class BackboneFile:
+    """What a file that holds only a backbone is to a network.
+
+    `tensors` by the names of the network; `wanted`: the network's names that a complete backbone fills; `unused`: the file's names without a
+    place. `partly`: the layers that fit are of use without the others.
+    """
+
+    tensors: Mapping[str, Tensor]
+    wanted: tuple[str, ...]
+    unused: tuple[str, ...]
+    partly: bool = False
+
+
+@dataclass(frozen=True)
 class Balance:
     """How often each class shows in the training part: f64[C] images (tags) or pixels (masks) with and without it.
 
@@ -49,6 +63,11 @@ class Network(nn.Module):
         """Weighted terms; their sum is the loss. Each target is a dict of tensors, as `Task.encode` makes it."""
         raise TypeError(f"{type(self).__name__} does not define a loss")
 
+    def share_counts(self, mean: Callable[[float], float]) -> bool:
+        """Told before training: `mean` of a number over the processes that train together. True when the loss then divides by the mean count of
+        what it sums over; False when it is a mean over the images that one process sees."""
+        return False
+
     def load_map(self) -> LoadMap:
         """How published checkpoints name the tensors of this network."""
         return LoadMap()
@@ -58,6 +77,10 @@ class Network(nn.Module):
 
     def published_backbone(self) -> tuple[nn.Module, str, str] | None:
         """The part that pretrained weights exist for, and the repository and file of the hub that hold them."""
+        return None
+
+    def backbone_file(self, state: Mapping[str, Tensor]) -> BackboneFile | None:
+        """What the tensors of a file are to the backbone when the file holds nothing else; None for any other file."""
         return None
 
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:

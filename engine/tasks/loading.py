@@ -90,11 +90,12 @@ def gather(items: Sequence[Any]) -> Batch:
 class EpochBatches:
     """Batches of one epoch as lists of item keys: shuffled by (seed, epoch), whole batches only, from batch `start` on.
 
-    With `weights` f64[count] as many items are drawn instead, each as often as its weight says.
+    With `weights` f64[count] as many items are drawn instead, each as often as its weight says. `part` (k, n): only each n-th item of a batch,
+    from the k-th on, for one of n processes.
     """
 
-    def __init__(self, count: int, batch: int, seed: int, weights: np.ndarray | None = None) -> None:
-        self.count, self.batch, self.seed = count, min(batch, count), seed
+    def __init__(self, count: int, batch: int, seed: int, weights: np.ndarray | None = None, part: tuple[int, int] = (0, 1)) -> None:
+        self.count, self.batch, self.seed, self.part = count, min(batch, count), seed, part
         self.shares = None if weights is None else weights / weights.sum()
         self.epoch, self.start = 1, 0
         self.strong: int = True
@@ -106,7 +107,7 @@ class EpochBatches:
         random = np.random.default_rng([self.seed, self.epoch])
         order = random.permutation(self.count) if self.shares is None else random.choice(self.count, self.count, p=self.shares)
         for first in range(self.start * self.batch, len(self) * self.batch, self.batch):
-            yield [(self.epoch, int(i), self.strong) for i in order[first : first + self.batch]]
+            yield [(self.epoch, int(i), self.strong) for i in order[first : first + self.batch][self.part[0] :: self.part[1]]]
 
 
 def training_loader(images: TrainingImages, batches: EpochBatches, workers: int, device: torch.device) -> DataLoader[Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from engine import weights
+from engine import hub
+from engine.types import UserError
+from tests.engine.local_hub import LocalHub, serving
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB
 REPOSITORY, FILE = "someone/something", "model.safetensors"
@@ -15,76 +16,102 @@ REPOSITORY, FILE = "someone/something", "model.safetensors"
 
 @pytest.fixture
 def mirror(monkeypatch, tmp_path):
-    asked = []
+    with serving(LocalHub({FILE: CONTENT})) as local:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+        monkeypatch.setenv("HF_ENDPOINT", local.endpoint)
+        yield local
 
-    class Hub(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
 
-        def log_message(self, *args):
-            pass
+class Enough(Exception):
+    """A listener has heard enough."""
 
-        def answer(self, body):
-            asked.append((self.command, self.path, self.headers.get("Range")))
-            if FILE not in self.path:
-                self.send_response(404)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            wanted = self.headers.get("Range")
-            start = int(wanted.split("=")[1].split("-")[0]) if wanted else 0
-            self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(CONTENT) - start))
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
-            self.send_header("ETag", '"abc"')
-            self.send_header("X-Repo-Commit", "0" * 40)
-            self.send_header("Accept-Ranges", "bytes")
-            self.end_headers()
-            if body:
-                self.wfile.write(CONTENT[start:])
 
-        def do_HEAD(self):
-            self.answer(False)
-
-        def do_GET(self):
-            self.answer(True)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
-    yield asked
-    server.shutdown()
-    server.server_close()
+def until(share):
+    def listen(come, whole):
+        if come >= share * len(CONTENT):
+            raise Enough
+    return listen
 
 
 def test_a_download_tells_how_far_it_has_come_and_is_kept(mirror):
     told = []
-    path = weights.fetch(REPOSITORY, FILE, lambda done, total: told.append((done, total)))
+    path = hub.fetch(REPOSITORY, FILE, lambda come, whole: told.append((come, whole)))
     assert path.read_bytes() == CONTENT
     assert told[-1] == (len(CONTENT), len(CONTENT))
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
-    before = len(mirror)
-    assert weights.fetch(REPOSITORY, FILE) == path
-    assert len(mirror) == before
+    assert [come for come, _ in told] == sorted(come for come, _ in told) and len(told) > 3
+    before = len(mirror.asked)
+    assert hub.fetch(REPOSITORY, FILE) == hub.cached_file(REPOSITORY, FILE) == path
+    assert len(mirror.asked) == before and mirror.fetched == [None]
 
 
-def test_an_exception_of_the_listener_ends_the_download_and_nothing_half_done_is_used(mirror):
-    class Enough(Exception):
-        pass
-
-    def listen(done, total):
-        raise Enough
-
+def test_an_exception_of_the_listener_ends_the_download_which_goes_on_from_there(mirror):
     with pytest.raises(Enough):
-        weights.fetch(REPOSITORY, FILE, listen)
-    assert weights.fetch(REPOSITORY, FILE).read_bytes() == CONTENT
+        hub.fetch(REPOSITORY, FILE, until(0.5))
+    assert hub.cached_file(REPOSITORY, FILE) is None
+    told = []
+    assert hub.fetch(REPOSITORY, FILE, lambda come, whole: told.append(come)).read_bytes() == CONTENT
+    first, again = mirror.fetched
+    assert first is None and again is not None and again.startswith("bytes=")
+    assert told[0] == int(again.split("=")[1].rstrip("-")) > 0
+
+
+def test_a_connection_that_breaks_is_taken_up_again(mirror, monkeypatch):
+    monkeypatch.setattr(hub, "PAUSE_S", 0)
+    mirror.breaks = [1 << 20, 1 << 19]
+    assert hub.fetch(REPOSITORY, FILE).read_bytes() == CONTENT
+    starts = [int((each or "bytes=0-").split("=")[1].rstrip("-")) for each in mirror.fetched]
+    assert starts[0] == 0 and starts == sorted(set(starts)) and len(starts) == 3
+
+
+def test_a_hub_that_hands_out_whole_files_only_begins_again(mirror, monkeypatch):
+    monkeypatch.setattr(hub, "PAUSE_S", 0)
+    mirror.parts, mirror.breaks = False, [1 << 20]
+    assert hub.fetch(REPOSITORY, FILE).read_bytes() == CONTENT
+
+
+def test_a_connection_that_brings_nothing_is_given_up_and_what_came_is_kept(mirror, monkeypatch):
+    monkeypatch.setattr(hub, "PAUSE_S", 0)
+    mirror.breaks = [1 << 20] + [0] * hub.ATTEMPTS
+    with pytest.raises(UserError) as caught:
+        hub.fetch(REPOSITORY, FILE)
+    assert caught.value.key == "weights_offline"
+    told = []
+    hub.fetch(REPOSITORY, FILE, lambda come, whole: told.append(come))
+    assert told[0] > 0
+
+
+def test_a_download_without_a_listener_is_the_same(mirror):
+    assert hub.fetch(REPOSITORY, FILE).read_bytes() == CONTENT
+
+
+def test_content_that_is_not_what_the_hub_announced_is_not_used(mirror):
+    mirror.lies = True
+    with pytest.raises(UserError) as caught:
+        hub.fetch(REPOSITORY, FILE)
+    assert caught.value.key == "weights_unavailable" and "SHA-256" in caught.value.message()
+    mirror.lies = False
+    assert hub.fetch(REPOSITORY, FILE).read_bytes() == CONTENT
+
+
+def test_of_two_who_want_a_file_one_downloads_and_the_other_waits(mirror):
+    mirror.chunk_s = 0.001
+    paths = []
+    threads = [threading.Thread(target=lambda: paths.append(hub.fetch(REPOSITORY, FILE))) for _ in range(2)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(20)
+    assert len(paths) == 2 and paths[0] == paths[1] and paths[0].read_bytes() == CONTENT
+    assert mirror.fetched == [None]
 
 
 def test_a_file_that_the_hub_does_not_have_is_named(mirror):
-    from engine.types import UserError
-
     with pytest.raises(UserError) as caught:
-        weights.fetch(REPOSITORY, "other.bin")
+        hub.fetch(REPOSITORY, "other.bin")
     assert caught.value.key == "weights_unavailable"
     assert "other.bin" in caught.value.message()
+
+
+def test_megabytes_of_small_files_have_a_tenth():
+    assert hub.megabytes(12_400_000, 48_000_000) == ("12", "48")
+    assert hub.megabytes(400_000, 1_900_000) == ("0.4", "1.9")

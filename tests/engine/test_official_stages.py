@@ -28,6 +28,13 @@ def test_fifty_epochs_give_the_numbers_of_the_tutorial():
         "multi_scale": "1-50", "flat": "1-29", "cosine": "30-50", "plain": "51-62", "reload": "51", "matcher_change": "46-62", "flip": "1-62"}
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_fifty_epochs_have_these_numbers_at_every_size(size):
+    config = official(50, size)
+    plan = timeline(config, run_epochs(config))
+    assert (plan.epochs, plan.flat, plan.epochs - plan.stop) == (62, 29, 12)
+
+
 @pytest.mark.parametrize("epochs", [50, 51, 100, 120, 500])
 def test_long_runs_follow_the_rule_of_the_tutorial(epochs):
     plan = timeline(official(epochs), run_epochs(official(epochs)))

@@ -10,11 +10,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from engine.hub import download
 from engine.messages import LANGUAGES, catalogue
 from engine.models import create, models
 from engine.models.network import LoadMap
 from engine.types import UserError
-from engine.weights import download, load_into, safe_load, state_dict_of
+from engine.weights import load_into, safe_load, state_dict_of
 
 ROOT = Path(__file__).resolve().parents[2]
 HARMED = []

@@ -433,7 +433,7 @@ def test_only_one_function_copies_weights_into_networks():
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and node.attr in ("load_state_dict", "load_model", "load_checkpoint"):
                 found.add((str(file.relative_to(ROOT)), ast.unparse(node.value)))
-    assert found <= {("engine/weights.py", "model"), ("engine/restart.py", "session.optimizer"), ("engine/session.py", "self.accelerator.scaler")}
+    assert found <= {("engine/weights.py", "model"), ("engine/keeping.py", "session.optimizer"), ("engine/keeping.py", "session.accelerator.scaler")}
 
 
 @pytest.mark.parametrize(("family", "names"), [

@@ -32,11 +32,12 @@ def test_what_is_shown_names_each_setting_with_its_reason(told):
 
 def test_what_is_taken_over_are_numbers_that_the_fields_understand(told):
     fields = {each.name: each for each in forms.fields()}
-    found = {each["name"]: each["value"] for each in told[-1]["advice"]["settings"] if each["name"] in advice.TAKEN}
+    found = advice.takeable(told[-1]["advice"])
     for name, update in zip(advice.TAKEN, advice.taken(found), strict=True):
         forms.component(fields[name]).postprocess(update["value"])
-    assert advice.taken(found)[0]["value"] == found["batch"]
-    assert [each["value"] for each in advice.taken({"batch": 8, "accumulate": 4})] == [8, 4]
+    forms.component(fields["image_size"]).postprocess(640)
+    assert advice.taken(found)[0]["value"] == found["settings"]["batch"]
+    assert [each["value"] for each in advice.taken({"settings": {"batch": 8, "accumulate": 4}})] == [8, 4]
 
 
 def test_a_mistake_is_told_with_its_remedy(tmp_path):
@@ -51,3 +52,11 @@ def test_who_does_not_listen_any_more_ends_the_process(tmp_path):
     listening = advice.measured(config, "en")
     next(listening)
     listening.close()
+
+
+def test_another_model_is_offered_where_another_suits_better(told):
+    found = told[-1]["advice"]
+    tried = (found["probe"]["model"], found["probe"]["image_size"])
+    same, other = ({**found, "suggested": {"model": model, "image_size": size, "reasons": []}} for model, size in (tried, ("deimv2_n", 640)))
+    assert [advice.takeable(each)["suggested"] for each in (same, other, {**found, "suggested": None})] == [None, ["deimv2_n", 640], None]
+    assert [advice.idle(each)[3].visible for each in (same, other, None)] == [False, True, False]

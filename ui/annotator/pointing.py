@@ -74,11 +74,11 @@ class Pointing:
         return self.pointers(dataset, sent, language, who)
 
     def _fetch(self, language: str) -> None:
-        from engine import weights
+        from engine import hub
         from engine.sam2 import FILE, REPOSITORY
 
         try:
-            weights.fetch(REPOSITORY, FILE, lambda done, total: self._fetching.update(done=done, total=total))
+            hub.fetch(REPOSITORY, FILE, lambda done, total: self._fetching.update(done=done, total=total))
             self._fetching = {**self._fetching, "phase": DONE}
         except UserError as error:
             self._fetching = {**self._fetching, "phase": FAILED, "error": f"{error.message(language)} {t('label.pointer.remedy', language)}"}

@@ -7,6 +7,7 @@ of which the first L carry distributions.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -45,11 +46,15 @@ class Local:
 
 
 class Criterion:
-    """Weighted terms by their published names. `late` switches the matcher to its cost for the end of a run."""
+    """Weighted terms by their published names. `late` switches the matcher to its cost for the end of a run.
+
+    `mean` of a number over the processes that train together: sums are divided by the mean count of what they sum over.
+    """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.late = False
+        self.mean: Callable[[float], float] = float
 
     def __call__(
         self, selected: Predictions, noisy: Predictions | None, noise: Denoising | None, targets: Targets, up: Tensor, reg_scale: Tensor,
@@ -61,18 +66,18 @@ class Criterion:
             local = Local(bin_distances(up, reg_scale, self.config.bins), reg_scale, *_shares(assignment.boxes, selected))
         terms = _terms(selected, assignment, targets, local, [*(f"_aux_{i}" for i in range(layers - 1)), "", "_pre", "_enc_0"])
         if noisy is not None and noise is not None:
-            count = float(max(1, targets.total) * noise.groups)
+            count = assignment.own_count * noise.groups
             fixed = Assignment(noise.pairs, noise.pairs, count, count)
             terms |= _terms(noisy, fixed, targets, local, [*(f"_dn_{i}" for i in range(layers)), "_dn_pre"])
         return terms
 
     def _assign(self, selected: Predictions, targets: Targets) -> Assignment:
         own = match(selected.logits.detach(), selected.boxes.detach(), targets, late=self.late)
-        count = float(max(1, targets.total))
+        count = max(1.0, self.mean(targets.total))
         if not self.config.union_matching:
             return Assignment(own, own, count, count)
         shared = unite(own)
-        return Assignment(own, shared, count, float(max(1, len(shared))))
+        return Assignment(own, shared, count, max(1.0, self.mean(len(shared))))
 
 
 def _shares(pairs: Pairs, selected: Predictions) -> tuple[float, float]:

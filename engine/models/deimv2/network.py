@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor, nn
 
+from engine.models.deimv2 import keys
 from engine.models.deimv2.adapter import AdaptedViT
 from engine.models.deimv2.backbone import HGNetV2
 from engine.models.deimv2.config import Config
@@ -12,9 +15,8 @@ from engine.models.deimv2.criterion import Criterion
 from engine.models.deimv2.decoder import Decoder, Predictions
 from engine.models.deimv2.denoising import Denoising, make_denoising
 from engine.models.deimv2.encoder import ENCODERS
-from engine.models.deimv2.keys import LOAD_MAP
 from engine.models.matching import Targets
-from engine.models.network import LoadMap, Network
+from engine.models.network import BackboneFile, LoadMap, Network
 
 
 class DEIMv2(Network):
@@ -46,11 +48,20 @@ class DEIMv2(Network):
         with torch.autocast(images.device.type, enabled=False):
             return self.criterion(*outputs, truths, self.decoder.up, self.decoder.reg_scale)
 
+    def share_counts(self, mean: Callable[[float], float]) -> bool:
+        self.criterion.mean = mean
+        return True
+
     def set_progress(self, fraction: float) -> None:
         self.criterion.late = fraction >= self.config.late_matching
 
+    def backbone_file(self, state: Mapping[str, Tensor]) -> BackboneFile | None:
+        vit = self.config.vit
+        inner = "" if vit is None else "dinov3." if vit.dinov3 else "dinov3._model."
+        return keys.backbone_file(state, self.state_dict(), inner)
+
     def load_map(self) -> LoadMap:
-        return LOAD_MAP
+        return keys.LOAD_MAP
 
     def is_backbone(self, name: str) -> bool:
         """The pretrained part: convolutions beside a vision transformer are not."""

@@ -6,7 +6,7 @@ network is unsure of. Sets of one shape are treated at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +53,7 @@ class Criterion:
         self.points, self.points_in_boxes = config.points, config.points_in_boxes
         self.weights = dict(WEIGHTS)
         self.sampler: Sampler = uniform
+        self.mean: Callable[[float], float] = float  # of a number over the processes that train together
 
     def configure(self, config: TrainConfig) -> None:
         """Takes the weights of the terms from the settings of a run."""
@@ -98,7 +99,7 @@ class Criterion:
             truths, masks = Targets.collate(targets), TruthMasks([each["masks"] for each in targets], size, boxes)
             blocks = [_stacked([*outputs.auxiliary, outputs.final]), _stacked([outputs.selected, *outputs.balanced])]
             assigned = match(blocks, truths, masks, self.points, self.sampler)
-            count = float(max(1, truths.total))
+            count = max(1.0, self.mean(truths.total))
             families = [Family(sets, pairs, count) for sets, pairs in zip(blocks, assigned, strict=True)]
             if noise is not None and outputs.noisy:
                 families.append(Family(_stacked(outputs.noisy), _fixed(noise, len(outputs.noisy)), count * noise.groups))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -101,6 +103,10 @@ class DIMaskDINO(Network):
 
     def configure(self, config: TrainConfig, balance: Balance | None) -> None:
         self.criterion.configure(config)
+
+    def share_counts(self, mean: Callable[[float], float]) -> bool:
+        self.criterion.mean = mean
+        return True
 
     def load_map(self) -> LoadMap:
         return LOAD_MAP

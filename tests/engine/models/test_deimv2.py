@@ -1,11 +1,13 @@
 """What holds for every size of DEIMv2 whatever its weights: shapes, odd batches, the random start, mixed precision."""
 
 import copy
+import json
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from engine.__main__ import main
 from engine.models import create, models
 from engine.models.deformable_attention import DeformableAttention
 from engine.models.deimv2.config import CONFIGS, NANO
@@ -67,6 +69,14 @@ def test_detections_have_the_promised_shapes(name):
     assert found["logits"].shape == (2, queries, 5)
     assert found["boxes"].shape == (2, queries, 4)
     assert all(value.dtype == torch.float32 for value in found.values())
+
+
+def test_the_list_of_models_tells_the_official_numbers_of_parameters(capsys):
+    """Of the official networks at 4 classes, in millions."""
+    assert main(["models", "--json"]) == 0
+    told = {row["name"]: row["parameters"] / 1e6 for row in json.loads(capsys.readouterr().out)}
+    sizes = ("atto", "femto", "pico", "n", "s", "m", "l", "x")
+    assert [told[f"deimv2_{size}"] for size in sizes] == [0.484, 0.947, 1.497, 3.551, 9.692, 18.24, 32.45, 51.06]
 
 
 @pytest.mark.parametrize("name", NAMES)

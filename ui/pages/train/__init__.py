@@ -31,7 +31,7 @@ def build(app: App) -> None:
     offered = _wire_form(app, form)
     _wire_options(form)
     _wire_augmented(app, form, offered)
-    advice.wire(app, form.advice, form.inputs, lambda dataset, values: _chosen(app, form, dataset, values), form.parts)
+    advice.wire(app, form.advice, form.inputs, lambda dataset, values: _chosen(app, form, dataset, values), form.model, form.parts)
     _wire_compare(app, form)
     _wire_start(app, form, view)
     _wire_monitor(app, view)

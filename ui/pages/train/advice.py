@@ -34,11 +34,12 @@ TAKEN = ("batch", "accumulate")
 
 @dataclass(frozen=True)
 class Advice:
-    """The buttons, what is said, and the settings that can be taken over."""
+    """The buttons, what is said, and what can be taken over: the settings, and the model that suits with its image size."""
 
     measure: gr.Button
     stop: gr.Button
     take: gr.Button
+    choose: gr.Button
     said: gr.HTML
     found: gr.State
 
@@ -51,12 +52,14 @@ def build() -> Advice:
             measure = gr.Button(label("train.advice_measure"), size="sm", elem_id="lb-advice-measure")
             stop = gr.Button(label("train.advice_stop"), size="sm", visible=False, elem_id="lb-advice-stop")
             take = gr.Button(label("train.advice_take"), size="sm", visible=False, elem_id="lb-advice-take")
+            choose = gr.Button(label("train.advice_choose"), size="sm", visible=False, elem_id="lb-advice-choose")
         said = gr.HTML(static(lambda language: muted("train.advice_text", language)), **PLAIN, elem_id="lb-advice-said")
-    return Advice(measure, stop, take, said, found)
+    return Advice(measure, stop, take, choose, said, found)
 
 
-def wire(app: App, parts: Advice, inputs: list[Any], asked: Callable[[str | None, tuple[Any, ...]], TrainConfig], fields: dict[str, Any]) -> None:
-    """`asked(data set, values of the inputs)` is what the form means; `fields` are those that the settings go into."""
+def wire(app: App, parts: Advice, inputs: list[Any], asked: Callable[[str | None, tuple[Any, ...]], TrainConfig], model: gr.Radio,
+         fields: dict[str, Any]) -> None:
+    """`asked(data set, values of the inputs)` is what the form means; `model` and `fields` are what the settings go into."""
 
     @guarded
     def measure(request: gr.Request, dataset: str | None, *values: Any) -> Iterator[tuple[Any, ...]]:
@@ -64,7 +67,7 @@ def wire(app: App, parts: Advice, inputs: list[Any], asked: Callable[[str | None
         if monitor.newest_active(app.workspace) is not None:
             raise UserError("advice_busy")
         config = asked(dataset, values)
-        buttons = gr.Button(visible=False), gr.Button(visible=True), gr.Button(visible=False)
+        buttons = gr.Button(visible=False), gr.Button(visible=True), gr.Button(visible=False), gr.Button(visible=False)
         yield *buttons, said([], language), None
         trials: list[dict[str, Any]] = []
         advice: dict[str, Any] | None = None
@@ -74,11 +77,11 @@ def wire(app: App, parts: Advice, inputs: list[Any], asked: Callable[[str | None
                 return
             if "trial" in content:
                 trials.append(content["trial"])
-                yield gr.skip(), gr.skip(), gr.skip(), said(trials, language), None
+                yield *(gr.skip(),) * 4, said(trials, language), None
             advice = content.get("advice", advice)
         if advice is None:
             raise UserError("advice_died")
-        yield *idle(advice), result(advice, language), {each["name"]: each["value"] for each in advice["settings"] if each["name"] in TAKEN}
+        yield *idle(advice), result(advice, language), takeable(advice)
 
     @guarded
     def stopped(request: gr.Request) -> tuple[Any, ...]:
@@ -88,20 +91,34 @@ def wire(app: App, parts: Advice, inputs: list[Any], asked: Callable[[str | None
     def take(found: dict[str, Any] | None) -> list[Any]:
         return taken(found)
 
-    outputs = [parts.measure, parts.stop, parts.take, parts.said, parts.found]
+    @guarded
+    def choose(found: dict[str, Any] | None) -> tuple[Any, ...]:
+        return tuple(gr.update(value=each) for each in found["suggested"]) if found and found["suggested"] else (gr.skip(), gr.skip())
+
+    outputs = [parts.measure, parts.stop, parts.take, parts.choose, parts.said, parts.found]
     running = parts.measure.click(measure, [app.dataset, *inputs], outputs, concurrency_limit=1, **PATIENT)
     parts.stop.click(stopped, None, outputs, cancels=[running], **QUIET)
     parts.take.click(take, parts.found, [fields[name] for name in TAKEN], **QUIET)
+    parts.choose.click(choose, parts.found, [model, fields["image_size"]], **QUIET)
+
+
+def takeable(advice: dict[str, Any]) -> dict[str, Any]:
+    """The numbers for TAKEN, and model and image size that suit better than those that were tried, None when these do."""
+    suggested, tried = advice["suggested"], advice["probe"]
+    other = suggested and (suggested["model"], suggested["image_size"]) != (tried["model"], tried["image_size"])
+    return {"settings": {each["name"]: each["value"] for each in advice["settings"] if each["name"] in TAKEN},
+            "suggested": [suggested["model"], suggested["image_size"]] if other else None}
 
 
 def taken(found: dict[str, Any] | None) -> list[Any]:
     """The numbers for the fields of TAKEN."""
-    return [gr.update(value=int(found.get(name, 1))) if found else gr.skip() for name in TAKEN]
+    return [gr.update(value=int(found["settings"].get(name, 1))) if found else gr.skip() for name in TAKEN]
 
 
 def idle(advice: dict[str, Any] | None) -> tuple[Any, ...]:
     """The buttons when nothing is measured."""
-    return gr.Button(visible=True), gr.Button(visible=False), gr.Button(visible=advice is not None)
+    other = advice is not None and takeable(advice)["suggested"] is not None
+    return gr.Button(visible=True), gr.Button(visible=False), gr.Button(visible=advice is not None), gr.Button(visible=other)
 
 
 def measured(config: TrainConfig, language: str) -> Iterator[dict[str, Any]]:

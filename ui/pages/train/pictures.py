@@ -54,9 +54,14 @@ def headline(state: dict[str, Any], rows: Sequence[dict[str, Any]], language: st
 
 
 def progress(state: dict[str, Any]) -> float | None:
-    """Finished epochs of all, None while that is not known. The epoch that a run is in, or was stopped in, is not finished."""
+    """Finished epochs of all, or the share of a download that has come; None while that is not known.
+
+    The epoch that a run is in, or was stopped in, is not finished.
+    """
     if state["phase"] == "done":
         return 1.0
+    if found := words.fetching(state):
+        return found[0]
     if not state["epochs"]:
         return None if words.is_active(state["phase"]) else 0.0
     return max(0.0, (state["epoch"] - 1) / state["epochs"])
@@ -64,7 +69,9 @@ def progress(state: dict[str, Any]) -> float | None:
 
 def progress_text(state: dict[str, Any], language: str) -> str:
     """One sentence: what is happening now, and what it means for the visitor."""
-    return t(f"train.now_{state['phase']}", language)
+    if state["phase"] == "stopped" and not state["epochs"]:
+        return t("train.now_stopped_before", language)
+    return words.fetching_text(state, language, "train.fetching") or t(f"train.now_{state['phase']}", language)
 
 
 def elapsed(rows: Sequence[dict[str, Any]]) -> float | None:

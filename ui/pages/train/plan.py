@@ -69,9 +69,9 @@ def _pretrained(wanted: str, spec: ModelSpec) -> bool:
     """Will the run start from trained weights? Nothing is downloaded to find out."""
     if wanted != "auto":
         return wanted != "none"
-    from engine import weights
+    from engine import hub
 
-    return weights.cached(spec) is not None
+    return hub.cached(spec) is not None
 
 
 def picture(proposal: Proposal, language: str) -> Html:

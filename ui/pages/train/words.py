@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from engine.hub import megabytes
 from engine.runs import ACTIVE, FINISHED, Run
 from engine.types import UserError
 from ui.i18n import t
@@ -57,6 +58,24 @@ def is_active(phase: str) -> bool:
 
 def can_resume(phase: str) -> bool:
     return phase in FINISHED and phase != "done"
+
+
+def fetching(state: dict[str, Any]) -> tuple[float | None, str, str] | None:
+    """How much of the starting weights has come, 0..1 (None: not known), and in MB how much of how much; None when nothing is downloaded."""
+    told = state.get("fetching")
+    if state["phase"] != "starting" or not isinstance(told, dict):
+        return None
+    come, whole = (int(told.get(name) or 0) for name in ("come", "whole"))
+    return (come / whole if whole else None, *megabytes(come, whole))
+
+
+def fetching_text(state: dict[str, Any], language: str, key: str) -> str:
+    """ "Downloading weights: 12 of 48 MB": the text of `key`, or of `key`_begins while the size is not known; "" when nothing is downloaded."""
+    found = fetching(state)
+    if found is None:
+        return ""
+    share, come, whole = found
+    return t(f"{key}_begins", language) if share is None else t(key, language, come=come, whole=whole)
 
 
 def error_of(state: dict[str, Any]) -> UserError | None:
