@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""DEIMv2 beside the official trainer, libreyolo and ultralytics: training steps, loading of images, and what equal minutes are worth.
+"""DEIMv2 beside the official trainer, libreyolo and ultralytics: training steps, loading, what equal minutes are worth, and latency.
 
   bench/detect.py step --official DEIMv2 --peers-python VENV/bin/python              images/s of N at 640 px, one thread
   bench/detect.py step --model atto --image-size 320 --threads 2 --official ...      other sizes and threads
   bench/detect.py loader --official DEIMv2 --peers-python VENV/bin/python            images/s of the loaders, 0 and 2 worker processes
   bench/detect.py quality --minutes 10 --ours atto n --peers-python ... --work DIR    AP after equal minutes from random weights
+  bench/detect.py latency --peers-python VENV/bin/python                             ms of one image: Atto at 320 px, Pico and N at 640 px
 
 Needed: the project's Python (this one); --peers-python, a virtual environment with libreyolo, ultralytics and psutil, and for the official trainer
 faster-coco-eval, calflops, transformers, tensorboard, PyYAML, scipy; --official, a checkout of Intellindust-AI-Lab/DEIMv2 (needs --peers-python);
@@ -18,6 +19,8 @@ loader: each tool's own data set, augmentation and loader, as floats; official i
 official augmentation, with images decoded anew each time ("no cache") and kept in memory as runs have it, and with the standard one.
 quality: each tool's defaults except image size, threads and what makes it fit the minutes (libreyolo also --libreyolo-batch); predictions of all
 are judged here by pycocotools. A run that was broken off goes on with the next training (--work).
+latency: graphs that each tool exported with its own exporter (peers: also onnx, onnxscript, onnxslim, onnxsim), all run by the onnxruntime of this
+project in processes of one kind, on floats that lie ready; --threads threads. "eager" is our network in PyTorch. No graph has a post-processing.
 
 All processes of a part stay alive and take turns, so that others on the machine disturb all alike. "CPU s" is the processor time of a process and its
 workers. The table goes to the end of --out (bench/RESULTS.md) unless --no-results.
@@ -225,9 +228,17 @@ def quality(arguments, work: Path) -> list[str]:
             f"{where(arguments)}.", "", *rows(arguments, work, folders, CLASSES)]
 
 
+def latency(arguments, work: Path) -> list[str]:
+    from detect_latency import rows
+
+    return [f"## Detection: latency of exported models, threads {arguments.threads}", "",
+            f"{where(arguments)}, onnxruntime {version_of(sys.executable, 'onnxruntime')}; medians of {arguments.rounds} interleaved rounds of "
+            f"{arguments.steps} images, one at a time.", "", *rows(arguments, work, Runner, in_turns)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("step", "loader", "quality"))
+    parser.add_argument("part", choices=("step", "loader", "quality", "latency"))
     parser.add_argument("--official", type=Path, help="checkout of the official trainer")
     parser.add_argument("--peers-python", help="Python that has libreyolo and ultralytics")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data", help="folder of det_bccd_voc and det_cones_yolo")
@@ -240,22 +251,24 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="loader: worker processes")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, help="steps, or batches of a loader, in a turn (default: 4, of a loader 25)")
+    parser.add_argument("--steps", type=int, help="steps, batches of a loader or images in a turn (default: 4, loader 25, latency 20)")
     parser.add_argument("--warm", type=int, help="as many before the first round (default: 3, of a loader 60: all images once)")
     parser.add_argument("--minutes", type=float, default=10.0, help="quality: of each training")
     parser.add_argument("--libreyolo-batch", type=int, default=16, help="quality: its own of 128 is half of the images; 0: its own")
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS), help="quality: data sets")
+    parser.add_argument("--sizes", nargs="+", default=[], help="latency: some of atto, pico, n")
+    parser.add_argument("--latency-classes", type=int, default=80, help="latency: number of classes")
     parser.add_argument("--only", nargs="+", default=[], help="methods whose names begin so")
     parser.add_argument("--out", type=Path, default=ROOT / "bench/RESULTS.md")
     parser.add_argument("--no-results", action="store_true", help="print the table, write no file")
     arguments = parser.parse_args()
     arguments.image_size = arguments.image_size or (320 if arguments.part == "quality" else 640)
-    arguments.steps = arguments.steps or (25 if arguments.part == "loader" else 4)
+    arguments.steps = arguments.steps or {"loader": 25, "latency": 20}.get(arguments.part, 4)
     arguments.warm = arguments.warm or (60 if arguments.part == "loader" else 3)
     arguments.official = arguments.official and arguments.official.resolve()
     sys.path.insert(0, str(ROOT))
     arguments.work.mkdir(parents=True, exist_ok=True)
-    text = "\n".join([*{"step": step, "loader": loader, "quality": quality}[arguments.part](arguments, arguments.work), ""])
+    text = "\n".join([*{"step": step, "loader": loader, "quality": quality, "latency": latency}[arguments.part](arguments, arguments.work), ""])
     print(text)
     if not arguments.no_results:
         with arguments.out.open("a", encoding="utf-8") as stream:

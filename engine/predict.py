@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from engine import slicing, weights
+from engine import exported, slicing, weights
 from engine.bare_weights import recognised
 from engine.config import TrainConfig
 from engine.datasets.images import open_image, resize
@@ -152,10 +152,11 @@ class Predictor:
 
 def load(path: str | Path, model: str | None = None, *, classes: Sequence[str] | None = None, device: str = "auto",
          options: Mapping[str, Any] = MappingProxyType({}), image_size: int = 0) -> Predictor:
-    """A predictor from a run folder, a best.pt, or somebody's bare checkpoint.
+    """A predictor from a run folder, a best.pt, an exported file, or somebody's bare checkpoint.
 
-    What a bare checkpoint is follows from its tensors, unless its `model`, `options` of that (encoder, backbone, mode, ...) or the `image_size`
-    that it was trained at are told. `classes` are display names by id. Raises UserError for what can't be loaded.
+    Exported files are computed on the processor. What a bare checkpoint is follows from its tensors, unless its `model`, `options` of that
+    (encoder, backbone, mode, ...) or the `image_size` that it was trained at are told. `classes` are display names by id. Raises UserError for
+    what can't be loaded.
     """
     file = Path(path)
     if file.is_dir():
@@ -164,16 +165,34 @@ def load(path: str | Path, model: str | None = None, *, classes: Sequence[str] |
             raise UserError("run_without_best", path=str(path))
     if not file.exists():
         raise UserError("path_missing", path=str(path))
+    given = [*options, *(["image_size"] if image_size else [])]
+    if file.suffix.lower() == exported.SUFFIX:
+        return _from_exported(file, model, given, classes, device)
     state = weights.safe_load(file)
     target = torch.device(choose_device(device))
     if isinstance(state, dict) and {"model", "model_name", "classes", "preprocess"} <= state.keys():
-        if model not in (None, state["model_name"]):
-            raise UserError("model_differs", path=str(path), stored=state["model_name"], model=model)
-        if options or image_size:
-            raise UserError("weights_say_themselves", path=str(path), given=", ".join([*options, *(["image_size"] if image_size else [])]))
+        _check_told(path, state["model_name"], model, given)
         return _from_best(state, file, classes, target)
     spec, found = recognised(state, file, model, options)
     return _from_checkpoint(file, spec, found, classes, target, image_size)
+
+
+def _check_told(path: str | Path, stored: str, model: str | None, given: Sequence[str]) -> None:
+    """Raises UserError for what contradicts a file that says itself what it is."""
+    if model not in (None, stored):
+        raise UserError("model_differs", path=str(path), stored=stored, model=model)
+    if given:
+        raise UserError("weights_say_themselves", path=str(path), given=", ".join(given))
+
+
+def _from_exported(file: Path, model: str | None, given: Sequence[str], classes: Sequence[str] | None, device: str) -> Predictor:
+    if device not in ("auto", "cpu"):
+        raise UserError("exported_device", path=str(file), device=device)
+    network, card = exported.read(file)
+    _check_told(file, card.model_name, model, given)
+    return Predictor(network, name=card.model_name, task=tasks.get(card.task).bound(card.options, card.thresholds),
+                     classes=_names(classes, card.classes, len(card.classes)), preprocess=_preprocess(card.preprocess),
+                     device=torch.device("cpu"), threshold=card.threshold)
 
 
 def _from_checkpoint(file: Path, spec: ModelSpec, options: dict[str, Any], classes: Sequence[str] | None, device: torch.device,
@@ -194,12 +213,15 @@ def _from_best(state: dict[str, Any], file: Path, classes: Sequence[str] | None,
     options = dict(state["options"])
     network = create(state["model_name"], options.pop("num_classes"), **options)
     _fill(network, state["model_name"], file)
-    how, thresholds = state["preprocess"], state["thresholds"]
-    preprocess = Preprocess(int(how["size"]), tuple(how["mean"]), tuple(how["std"]), str(how.get("resize", "stretch")))
+    thresholds = state["thresholds"]
     task = tasks.get(state["task"]).bound(state["options"], thresholds)
-    return Predictor(network.to(device), name=state["model_name"], task=task, preprocess=preprocess, device=device,
+    return Predictor(network.to(device), name=state["model_name"], task=task, device=device, preprocess=_preprocess(state["preprocess"]),
                      classes=_names(classes, state["classes"], len(state["classes"])),
                      threshold=float(thresholds.get("score", 0.45 if state["task"] == "detect" else 0.5)))
+
+
+def _preprocess(how: Mapping[str, Any]) -> Preprocess:
+    return Preprocess(int(how["size"]), tuple(how["mean"]), tuple(how["std"]), str(how.get("resize", "stretch")))
 
 
 def _fill(network: nn.Module, name: str, file: Path) -> None:

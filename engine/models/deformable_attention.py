@@ -100,6 +100,6 @@ def sample(maps: list[Tensor], grid: Tensor, weights: Tensor, points: tuple[int,
     """
     parts = []
     for level, where, weight in zip(maps, grid.split(points, 1), weights.split(points, 2), strict=True):
-        values = level.reshape(len(grid), -1, *level.shape[2:])
+        values = level.reshape(grid.shape[0], -1, *level.shape[2:])
         parts.append((F.grid_sample(values, where, align_corners=False) * weight).sum(2))
     return sum(parts[1:], parts[0])

@@ -134,6 +134,16 @@ def test_a_weights_file_is_kept_under_a_harmless_name(tmp_path):
         models.add_weights(workspace, str(tmp_path / "evil.exe"))
 
 
+def test_an_exported_model_is_offered_for_predictions_and_never_to_train_from(tmp_path):
+    from ui.pages.train.data import weights_files
+
+    workspace = Workspace(tmp_path / "w")
+    (tmp_path / "cells.onnx").write_bytes(b"x")
+    assert models.add_weights(workspace, str(tmp_path / "cells.onnx")) == "weights/cells.onnx"
+    assert models.choices(workspace) == [("cells.onnx", "weights/cells.onnx")] and not weights_files(workspace)
+    assert models.file_of(workspace, "cells.onnx").read_bytes() == b"x" and not models.needs_name("weights/cells.onnx")
+
+
 def test_only_the_last_two_models_stay_loaded(tmp_path, monkeypatch):
     import engine.predict
 

@@ -160,7 +160,7 @@ class VisionTransformer(nn.Module):
         size = int(patches.shape[2]), int(patches.shape[3])
         first = self.cls_token if self.storage_tokens is None else torch.cat((self.cls_token, self.storage_tokens), 1)
         before = first.shape[1]
-        x = torch.cat((first.expand(len(patches), -1, -1), patches.flatten(2).mT), 1)
+        x = torch.cat((first.expand(patches.shape[0], -1, -1), patches.flatten(2).mT), 1)
         angles, maps = self.rope_embed(*size, before, None), []
         for index, block in enumerate(self.blocks):
             if self.training and self.storage_tokens is not None:

@@ -110,10 +110,14 @@ def _squares(height: int, width: int, side: float) -> np.ndarray:
 def mask_boxes(masks: MaskProduct, other: Tensor | None = None) -> Tensor:
     """Logits f32[B,Q,4] of the tight boxes around the masks. One image at a time: all masks at once take too much memory.
 
-    Where a mask is empty the box is that of `other` cxcywh f32[B,Q,4], if it is given.
+    A graph that is exported does it at once, since it has to take any number of images. Where a mask is empty the box is that of `other`
+    cxcywh f32[B,Q,4], if it is given.
     """
-    queries = torch.arange(masks.embedding.shape[1], device=masks.embedding.device)
-    boxes = torch.stack([tight_boxes(masks.of(image, queries) > 0) for image in range(len(masks.embedding))])
+    if torch.compiler.is_compiling():
+        boxes = tight_boxes((masks.full() > 0).flatten(0, 1)).unflatten(0, masks.embedding.shape[:2])
+    else:
+        queries = torch.arange(masks.embedding.shape[1], device=masks.embedding.device)
+        boxes = torch.stack([tight_boxes(masks.of(image, queries) > 0) for image in range(len(masks.embedding))])
     if other is not None:
         boxes = torch.where(boxes[..., 2:3] < 0, other, boxes)
     return inverse_sigmoid(boxes)

@@ -50,8 +50,20 @@ def _steps(factors: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
     return states
 
 
+def _doubling(decay: Tensor, inputs: Tensor) -> Tensor:
+    """The recurrence in log2(L) steps over all times, each joining twice as many: a graph that is exported stays small."""
+    reach = 1
+    while reach < inputs.shape[0]:
+        inputs = torch.cat((inputs[:reach], torch.addcmul(inputs[reach:], decay[reach:], inputs[:-reach])))
+        decay = torch.cat((decay[:reach], decay[reach:] * decay[:-reach]))
+        reach *= 2
+    return inputs
+
+
 def recurrence(decay: Tensor, inputs: Tensor) -> Tensor:
     """h[t] = decay[t] * h[t-1] + inputs[t], h[-1] = 0; both f32[L,...], the time first."""
+    if torch.compiler.is_compiling():
+        return _doubling(decay, inputs)
     return _Recurrence.apply(decay, inputs) if torch.is_grad_enabled() else _run(decay, inputs)
 
 
@@ -201,7 +213,7 @@ class VisionMamba(nn.Module):
         grid = (patches.shape[2], patches.shape[3])
         tokens = patches.flatten(2).mT
         middle = tokens.shape[1] // 2
-        token = self.cls_token.to(tokens.dtype).expand(len(tokens), -1, -1)
+        token = self.cls_token.to(tokens.dtype).expand(tokens.shape[0], -1, -1)
         return torch.cat((tokens[:, :middle], token, tokens[:, middle:]), dim=1) + self._positions(grid), grid
 
     def run(self, tokens: Tensor, first: int, last: int) -> Tensor:
@@ -250,4 +262,4 @@ def as_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
     """f32[B,L,D] with the class token in the middle -> f32[B,D,h,w] without it."""
     middle = (tokens.shape[1] - 1) // 2
     patches = torch.cat((tokens[:, :middle], tokens[:, middle + 1 :]), dim=1)
-    return patches.mT.reshape(len(tokens), -1, *grid)
+    return patches.mT.reshape(tokens.shape[0], -1, *grid)

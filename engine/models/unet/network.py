@@ -43,7 +43,7 @@ class Segmenter(Network):
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
         padded = pad(images, self.multiple, self.smallest).contiguous(memory_format=torch.channels_last)
-        lone = [norm for norm in self._pooled if norm.training] if len(images) == 1 else []
+        lone = [norm for norm in self._pooled if norm.training and len(images) == 1]
         for norm in lone:
             norm.eval()  # one value per channel has no variance
         features = self.encoder(padded)

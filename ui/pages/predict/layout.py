@@ -10,8 +10,8 @@ import gradio as gr
 from ui.html import tag
 from ui.i18n import label, static, t
 from ui.pages.predict import camera, film, view
+from ui.pages.predict.models import SUFFIXES
 from ui.pages.predict.result import OVERLAP
-from ui.pages.train.data import WEIGHT_SUFFIXES
 from ui.selection import App
 
 PLAIN: dict[str, Any] = {"apply_default_css": False}
@@ -111,7 +111,7 @@ def _model(app: App) -> dict[str, Any]:
         "inside": gr.Dropdown([], label=label("predict.inside"), info=label("predict.inside.help"), visible=False, allow_custom_value=True,
                               elem_id="lb-predict-inside"),
         "train": gr.Button(label("runs.start"), variant="primary", visible=False, elem_id="lb-predict-train"),
-        "upload": gr.UploadButton(label("predict.add_weights"), file_types=list(WEIGHT_SUFFIXES), size="sm", visible=not app.demo),
+        "upload": gr.UploadButton(label("predict.add_weights"), file_types=list(SUFFIXES), size="sm", visible=not app.demo),
     }
 
 

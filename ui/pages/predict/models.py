@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from engine.predict import Predictor
 
 KEPT = 2
+EXPORTED = ".onnx"
+SUFFIXES = (*WEIGHT_SUFFIXES, EXPORTED)
 MAX_WEIGHTS_NAME = 60
 
 
@@ -65,12 +67,18 @@ class Predictors:
 predictors = Predictors()
 
 
+def files(workspace: Workspace) -> dict[str, Path]:
+    """Files to predict with, by id: exported models beside what training can start from."""
+    exported = {f"weights/{file.name}": file for file in sorted(workspace.weights.iterdir()) if file.suffix == EXPORTED and file.is_file()}
+    return {**weights_files(workspace), **exported}
+
+
 def choices(workspace: Workspace) -> list[tuple[str, str]]:
     """(name, id) of every run with weights and every file in workspace/weights, newest run first."""
-    found = weights_files(workspace)
+    found = files(workspace)
     runs = [key for key in found if key.startswith("runs/")]
-    files = [key for key in found if key.startswith("weights/")]
-    return [(_run_name(key), key) for key in runs] + [(key.partition("/")[2], key) for key in files]
+    others = [key for key in found if key.startswith("weights/")]
+    return [(_run_name(key), key) for key in runs] + [(key.partition("/")[2], key) for key in others]
 
 
 def _run_name(key: str) -> str:
@@ -90,7 +98,7 @@ def pick(found: list[tuple[str, str]], run: str | None, now: str | None = None) 
 
 def file_of(workspace: Workspace, chosen: str | None) -> Path:
     """The weights behind an id, or behind a run's bare name. Raises UserError for one that is not there."""
-    found = weights_files(workspace)
+    found = files(workspace)
     for key in (chosen, f"runs/{chosen}", f"weights/{chosen}"):
         if key in found:
             return found[key]
@@ -113,8 +121,8 @@ def add_weights(workspace: Workspace, upload: str) -> str:
     """Copies an uploaded weights file into the workspace and returns its id. Raises UserError for another kind of file."""
     source = Path(upload)
     suffix = source.suffix.lower()
-    if suffix not in WEIGHT_SUFFIXES:
-        raise UserError("weights_suffix", name=source.name, known=", ".join(WEIGHT_SUFFIXES))
+    if suffix not in SUFFIXES:
+        raise UserError("weights_suffix", name=source.name, known=", ".join(SUFFIXES))
     stem, number = slug(source.stem)[:MAX_WEIGHTS_NAME] or "weights", 1
     target = workspace.weights / f"{stem}{suffix}"
     while target.exists():
@@ -141,4 +149,4 @@ def told(model: str | None, inside: str | None) -> Told:
 
 def needs_name(chosen: str | None) -> bool:
     """A bare weights file may not say which model it belongs to."""
-    return bool(chosen) and str(chosen).startswith("weights/")
+    return bool(chosen) and str(chosen).startswith("weights/") and not str(chosen).endswith(EXPORTED)
