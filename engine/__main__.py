@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import pkgutil
 import sys
 import tempfile
@@ -14,12 +15,19 @@ from pathlib import Path
 from engine import __version__, commands, messages
 from engine.types import UserError
 
+OF_ITS_OWN = ("processes_without_device", "out_of_memory")  # what one process of several may meet alone
+
 
 class Parser(argparse.ArgumentParser):
     """Says a usage error in one line."""
 
     def error(self, message: str) -> None:  # type: ignore[override]
-        self.exit(2, f"{self.prog}: {message}\n{messages.text('cli.see_help', command=self.prog)}\n")
+        self.exit(2, f"{self.prog}: {message}\n{messages.text('cli.see_help', command=self.prog)}\n" if speaks() else None)
+
+
+def speaks() -> bool:
+    """Of several processes that train together the first one tells what all of them find."""
+    return os.environ.get("RANK", "0") == "0" or "WORLD_SIZE" not in os.environ
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -71,7 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
         chosen = build_parser().parse_args(arguments)
         return chosen.run(chosen)
     except UserError as error:
-        print(error, *hint(error), file=sys.stderr)
+        if speaks() or error.key in OF_ITS_OWN:
+            print(error, *hint(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(messages.text("cli.interrupted"), file=sys.stderr)

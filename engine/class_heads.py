@@ -71,12 +71,12 @@ def moved(own: Mapping[str, Tensor], state: Mapping[str, Tensor], load_map: Load
 
 
 def _class_axis(own: Tensor, value: Tensor, ours: int, theirs: int) -> int | None:
-    """The only axis with one row for each class, or one more in both; None when there is none or several."""
+    """The first axis with one row for each class, or one more in both: the outputs of a layer come first. None when there is none."""
     if own.ndim != value.ndim:
         return None
     fits = [axis for axis in range(own.ndim)
             if own.shape[axis] - ours == value.shape[axis] - theirs in (0, 1) and _alike(own, value, axis)]
-    return fits[0] if len(fits) == 1 else None
+    return fits[0] if fits else None
 
 
 def _alike(own: Tensor, value: Tensor, axis: int) -> bool:

@@ -34,7 +34,7 @@ def save_last(session: Session, file: Path) -> None:
     scaler = session.accelerator.scaler
     checkpoint.save({
         **weights_of(session), "version": __version__, "restarts": session.restarts, "random": checkpoint.random_state(),
-        "others": others,
+        "others": others, "normalisation": [list(session.mean), list(session.std)],
         "scaler": scaler.state_dict() if scaler else None,
         "step": session.step, "epoch": session.epoch, "batch": session.batch, "epochs": session.length, "elapsed": session.elapsed,
         "best": session.best, "pace": session.pace, "replay": session.replay,
@@ -59,6 +59,7 @@ def restore(session: Session, file: Path) -> None:
     session.plateau = schedule.Plateau(*state.get("plateau", ()))
     session.pace, session.replay, session.restarts = state.get("pace", session.pace), state.get("replay", False), state.get("restarts", -1)
     session.set_epochs(state["epochs"])
+    session.mean, session.std = map(tuple, state.get("normalisation", (session.mean, session.std)))
     if session.group.main:
         checkpoint.restore_random_state(state["random"])
     elif len(others := state.get("others", [])) >= session.group.rank:

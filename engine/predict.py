@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from engine import exported, slicing, weights
+from engine import class_heads, exported, slicing, weights
 from engine.bare_weights import recognised
 from engine.config import TrainConfig
 from engine.datasets.images import open_image, resize
@@ -174,7 +174,8 @@ def load(path: str | Path, model: str | None = None, *, classes: Sequence[str] |
         _check_told(path, state["model_name"], model, given)
         return _from_best(state, file, classes, target)
     spec, found = recognised(state, file, model, options)
-    return _from_checkpoint(file, spec, found, classes, target, image_size)
+    stored = class_heads.names_in(state, found.get("num_classes")) if spec.task in ("detect", "instance") else ()
+    return _from_checkpoint(file, spec, found, (classes, stored), target, image_size)
 
 
 def _check_told(path: str | Path, stored: str, model: str | None, given: Sequence[str]) -> None:
@@ -195,10 +196,10 @@ def _from_exported(file: Path, model: str | None, given: Sequence[str], classes:
                      device=torch.device("cpu"), threshold=card.threshold)
 
 
-def _from_checkpoint(file: Path, spec: ModelSpec, options: dict[str, Any], classes: Sequence[str] | None, device: torch.device,
-                     image_size: int) -> Predictor:
-    """A bare checkpoint of somebody else, built with `options`."""
-    count = options.pop("num_classes", 0) or len(classes or ())
+def _from_checkpoint(file: Path, spec: ModelSpec, options: dict[str, Any], names: tuple[Sequence[str] | None, Sequence[str]],
+                     device: torch.device, image_size: int) -> Predictor:
+    """A bare checkpoint of somebody else, built with `options`. `names`: of the classes, as wanted and as the file is known to have them."""
+    count = options.pop("num_classes", 0) or len(names[0] or ())
     if not count:
         raise UserError("weights_no_classes", path=str(file), model=spec.name)
     network: Any = create(spec.name, count, **options)
@@ -206,7 +207,7 @@ def _from_checkpoint(file: Path, spec: ModelSpec, options: dict[str, Any], class
     mean, std = network.normalisation() or (spec.mean, spec.std)
     size = TrainConfig(image_size=image_size).image_size or spec.image_size
     return Predictor(network.to(device), name=spec.name, task=tasks.get(spec.task).bound({**options, "num_classes": count}),
-                     classes=_names(classes, (), count), preprocess=Preprocess(size, mean, std), device=device)
+                     classes=_names(*names, count), preprocess=Preprocess(size, mean, std), device=device)
 
 
 def _from_best(state: dict[str, Any], file: Path, classes: Sequence[str] | None, device: torch.device) -> Predictor:

@@ -15,6 +15,7 @@ from engine.types import Problem
 
 CPU_MINUTES = 10.0
 WARMUP_CEILING = 2000
+EMA_SHORTEST = 2.0  # steps that the average remembers at least
 EMA_CEILING = 0.9999
 SCRATCH_RATIO = 1.25
 PATIENCE = 20
@@ -116,7 +117,8 @@ def schedule_facts(config: TrainConfig, total_steps: int, epochs: int) -> tuple[
         *_fall(config, total_steps, epochs),
         Derived("warmup_steps", warmup, "warmup_steps", {"percent": round(100 * config.warmup), "ceiling": WARMUP_CEILING}),
         *(_published_stages(config, epochs) if stages.published(config) else _stages(config, epochs)),
-        Derived("ema", round(ema_decay(config, total_steps), 5), "ema_steps", {"steps": total_steps}),
+        Derived("ema", round(ema_decay(config, total_steps), 5), "ema_steps" if config.ema or total_steps >= 40 * EMA_SHORTEST else "ema_shortest",
+                {"steps": total_steps, "shortest": round(EMA_SHORTEST)}),
     )
 
 
@@ -141,8 +143,9 @@ def _published_stages(config: TrainConfig, epochs: int) -> tuple[Derived, ...]:
     firsts = [Derived(name, plan.spans[part].first, f"{name}_official", values)
               for name, part in (("plain_from", "plain"), ("matcher_change", "matcher_change"), ("reload_from", "reload")) if plan.spans[part]]
     flat = Derived("flat_until", plan.flat, "flat_official", values)
-    return (Derived("epochs_run", epochs, "epochs_run", values), *((flat,) if config.schedule in ("auto", "flat_cosine") else ()), *spans, *firsts,
-            Derived("least_side", recipe.least_side, "least_side", values))
+    least = (Derived("least_side", recipe.least_side, "least_side", values),) if recipe.least_side > 1 else ()
+    return (Derived("epochs_run", epochs, "epochs_run", values), *((flat,) if plan.flat and config.schedule in ("auto", "flat_cosine") else ()),
+            *spans, *firsts, *least)
 
 
 def steps_per_epoch(config: TrainConfig, data: DataFacts) -> Derived:
@@ -201,7 +204,7 @@ def warmup_steps(config: TrainConfig, total_steps: int) -> int:
 
 def ema_decay(config: TrainConfig, total_steps: int) -> float:
     """Decay whose memory is 1/40 of the run, at most the published 0.9999: a short run would otherwise average its own start."""
-    return config.ema or min(EMA_CEILING, 1 - 1 / max(2.0, total_steps / 40))
+    return config.ema or min(EMA_CEILING, 1 - 1 / max(EMA_SHORTEST, total_steps / 40))
 
 
 def _batch(config: TrainConfig, spec: ModelSpec, data: DataFacts, machine: Machine) -> int:

@@ -115,8 +115,9 @@ def _opening(session: Session, resumed: bool) -> Iterator[Event]:
         yield Event("note", values={"key": "from_scratch", "model": session.config.model})
     elif session.coverage:
         found = session.coverage
-        yield Event("note", values={"key": f"{found.part}_loaded", "file": session.source, "matched": len(found.matched),
-                                    "reshaped": len(found.reshaped), "missing": len(found.missing), "ignored": len(found.ignored)})
+        key = "weights_fitted" if found.adapted else f"{found.part}_loaded"
+        yield Event("note", values={"key": key, "file": session.source, "matched": len(found.matched), "reshaped": len(found.reshaped),
+                                    "missing": len(found.missing), "ignored": len(found.ignored)})
         if found.adapted:
             yield Event("note", values={"key": "head_adapted", "names": ", ".join(found.adapted), "count": len(found.adapted),
                                         "others": len(data.classes) - len(found.adapted)})

@@ -21,6 +21,7 @@ from engine.workspace import slug
 
 if TYPE_CHECKING:
     from engine.predict import Predictor
+LISTED = "predictions.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     videos, broken = _videos(predictor, [file for file in files if is_video(file)], only, arguments)
     told = document(predictor.name, predictor.task.name, predictor.classes, entries)
     with writing(out):
-        (out / "predictions.json").write_text(json.dumps({**told, "videos": videos} if videos else told, ensure_ascii=False, indent=1),
+        (out / LISTED).write_text(json.dumps({**told, "videos": videos} if videos else told, ensure_ascii=False, indent=1),
                                               encoding="utf-8")
     return 2 if failed + broken and not entries and not videos else 0
 
@@ -212,7 +213,7 @@ def found_images(inputs: list[str]) -> list[Path]:
 
 
 def _is_seen(file: Path) -> bool:
-    return (is_image(file) or is_video(file)) and not file.is_dir()
+    return (is_image(file) or is_video(file)) and not file.name.startswith(".") and not file.is_dir()
 
 
 def _without_masks(folder: Path, files: list[Path]) -> list[Path]:
@@ -234,9 +235,9 @@ def _draw(file: Path, labels: Labels, predictor: Predictor, out: Path) -> str:
 
 
 def _stem(file: Path, out: Path, *suffixes: str) -> str:
-    """A name in OUT that no file with one of these suffixes has yet."""
+    """A name in OUT that no file with one of these suffixes has yet, nor the list of all that is written in the end."""
     stem, number = file.stem, 2
-    while any((out / f"{stem}{suffix}").exists() for suffix in suffixes):
+    while any((out / f"{stem}{suffix}").exists() or f"{stem}{suffix}".casefold() == LISTED for suffix in suffixes):
         stem, number = f"{file.stem}_{number}", number + 1
     return stem
 

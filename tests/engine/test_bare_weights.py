@@ -9,8 +9,11 @@ import torch
 
 from engine.__main__ import main
 from engine.bare_weights import recognised
+from engine.config import TrainConfig
+from engine.datasets.samples import generate
 from engine.models import create, models
 from engine.predict import load
+from engine.train import train
 from engine.types import UserError
 
 
@@ -132,3 +135,21 @@ def test_a_published_detector_predicts_without_a_name(tmp_path, picture):
     file = saved(tmp_path, {"date": "2026", "model": {}, "ema": {"module": create("deimv2_atto", 3).state_dict(), "updates": 7}}, "coco.pth")
     code, told = predicted(tmp_path, picture, file, "--threshold", "0", "--classes", "甲,乙,丙")
     assert code == 0 and told["model"] == "deimv2_atto" and told["classes"] == ["甲", "乙", "丙"] and told["images"][0]["instances"]
+
+
+def test_a_run_that_goes_on_sees_pixels_as_it_did_before(tmp_path):
+    """Those of pretrained weights may be normalised in a way of their own."""
+    name = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+    generate("classify", tmp_path / "eyes", images=10, seed=1)
+    file = saved(tmp_path, create("timm", 3, backbone=name).state_dict())
+    config = TrainConfig(data=str(tmp_path / "eyes"), model="timm", task="classify", options={"backbone": name}, weights=str(file), epochs=2, batch=4,
+                         image_size=224, device="cpu", workers=0, threads=1, precision="none", layout="contiguous")
+    run = tmp_path / "run"
+    run.mkdir()
+    for event in train(config, run):
+        config = event.values.get("config", config)
+        if event.kind == "checkpoint":
+            break
+    before = load(run / "best.pt").preprocess
+    list(train(config, run))
+    assert load(run / "best.pt").preprocess == before and before.mean == (0.5, 0.5, 0.5)

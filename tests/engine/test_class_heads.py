@@ -5,6 +5,7 @@ import torch
 
 from engine.class_heads import COCO, partners, plain
 from engine.models import create
+from engine.predict import load
 from engine.weights import load_into
 
 
@@ -104,3 +105,22 @@ def test_without_names_the_last_layers_begin_anew(tmp_path):
     coverage = load_into(other, file, ("a", "b"))
     assert not coverage.adapted and coverage.reshaped
     assert torch.equal(other.state_dict()["decoder.enc_score_head.weight"], start)
+
+
+@pytest.mark.parametrize("count", [63, 64])
+def test_as_many_classes_as_a_layer_is_wide_move_whole(tmp_path, count):
+    """Sides of equal length do not tell which is that of the classes; layers have their outputs first."""
+    names = [f"class {place}" for place in range(count)]
+    network, file = saved(tmp_path, "deimv2_atto", names)
+    other = fresh("deimv2_atto", names[::-1])
+    assert len(load_into(other, file, names[::-1]).adapted) == count
+    old, new = network.state_dict(), other.state_dict()
+    for key in ("enc_score_head.weight", "enc_score_head.bias", "dec_score_head.0.weight", "denoising_class_embed.weight"):
+        assert torch.equal(new[f"decoder.{key}"][:count], old[f"decoder.{key}"][:count].flip(0)), key
+
+
+def test_a_bare_detector_of_80_classes_is_named_as_it_was_trained(tmp_path):
+    torch.manual_seed(0)
+    torch.save({"ema": {"module": create("deimv2_atto", 80).state_dict()}}, tmp_path / "coco.pth")
+    assert load(tmp_path / "coco.pth").classes == COCO
+    assert load(tmp_path / "coco.pth", classes=["人"]).classes == ("人", *COCO[1:])

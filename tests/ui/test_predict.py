@@ -15,6 +15,7 @@ from engine.workspace import Workspace
 from ui.pages.predict import asking, controls, downloads, findings, models, pictures, view
 from ui.pages.predict.pictures import drawn, picture, shown_pixels
 from ui.pages.predict.result import Filter, Result, Shot, find_objects, on_disk, prepared
+from ui.weights_files import add_weights
 
 
 @pytest.fixture
@@ -127,11 +128,11 @@ def test_a_weights_file_is_kept_under_a_harmless_name(tmp_path):
     workspace = Workspace(tmp_path / "w")
     source = tmp_path / "My best & 权重.PTH"
     source.write_bytes(b"abc")
-    assert models.add_weights(workspace, str(source)) == "weights/My-best-权重.pth"
-    assert models.add_weights(workspace, str(source)) == "weights/My-best-权重-2.pth"
+    assert add_weights(workspace, str(source), models.SUFFIXES) == "weights/My-best-权重.pth"
+    assert add_weights(workspace, str(source), models.SUFFIXES) == "weights/My-best-权重-2.pth"
     (tmp_path / "evil.exe").write_bytes(b"x")
     with pytest.raises(UserError):
-        models.add_weights(workspace, str(tmp_path / "evil.exe"))
+        add_weights(workspace, str(tmp_path / "evil.exe"), models.SUFFIXES)
 
 
 def test_an_exported_model_is_offered_for_predictions_and_never_to_train_from(tmp_path):
@@ -139,7 +140,7 @@ def test_an_exported_model_is_offered_for_predictions_and_never_to_train_from(tm
 
     workspace = Workspace(tmp_path / "w")
     (tmp_path / "cells.onnx").write_bytes(b"x")
-    assert models.add_weights(workspace, str(tmp_path / "cells.onnx")) == "weights/cells.onnx"
+    assert add_weights(workspace, str(tmp_path / "cells.onnx"), models.SUFFIXES) == "weights/cells.onnx"
     assert models.choices(workspace) == [("cells.onnx", "weights/cells.onnx")] and not weights_files(workspace)
     assert models.file_of(workspace, "cells.onnx").read_bytes() == b"x" and not models.needs_name("weights/cells.onnx")
 

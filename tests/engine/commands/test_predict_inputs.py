@@ -1,8 +1,9 @@
 import os
+from pathlib import Path
 
 import pytest
 
-from engine.commands.predict import found_images
+from engine.commands.predict import _stem, found_images
 from engine.datasets import archive, images
 from engine.types import UserError
 
@@ -27,3 +28,14 @@ def test_a_pipe_or_a_device_is_told_and_never_waited_for(tmp_path):
             with pytest.raises(UserError) as caught:
                 call(type(pipe)(path))
             assert caught.value.key == "special_file"
+
+
+def test_a_file_that_is_called_like_the_list_of_all_keeps_what_was_found_in_it(tmp_path):
+    assert _stem(Path("predictions.mp4"), tmp_path, ".mp4", ".json", ".csv") == "predictions_2"
+    assert _stem(Path("Predictions.mp4"), tmp_path, ".mp4", ".json", ".csv") == "Predictions_2"
+    assert _stem(Path("predictions.png"), tmp_path, ".jpg") == "predictions"
+
+
+def test_hidden_files_of_a_folder_are_left_alone_and_found_by_their_name(tmp_path, picture):
+    seen, hidden = picture(tmp_path / "a.png"), picture(tmp_path / "._a.png")
+    assert found_images([str(tmp_path)]) == [seen] and found_images([str(hidden)]) == [hidden]

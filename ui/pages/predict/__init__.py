@@ -23,6 +23,7 @@ from ui.pages.predict.result import Filter, Result, filter_of, find_objects, ove
 from ui.pages.train.data import find as find_dataset
 from ui.progress import Work
 from ui.selection import App, go_to
+from ui.weights_files import add_weights
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 QUEUED: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_id": "model", "concurrency_limit": 1}
@@ -72,7 +73,7 @@ def _wire_models(app: App, parts: Parts) -> None:
     def added(upload: str, request: gr.Request) -> tuple[Any, ...]:
         if app.demo:
             raise UserError("demo_upload")
-        return listed(language_of(request), None, models.add_weights(workspace, upload))
+        return listed(language_of(request), None, add_weights(workspace, upload, models.SUFFIXES))
 
     lists = [parts.model, parts.kind, parts.inside, parts.train, *parts.by_model]
     app.tab["predict"].select(entered, [app.run, parts.model], lists, **QUIET)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from engine.models import models as registry
 from engine.runs import Run
 from engine.types import UserError
-from engine.workspace import Workspace, slug
+from engine.workspace import Workspace
 from ui.forms import SUGGESTED
 from ui.pages.train.compare import backbone_of
 from ui.pages.train.data import WEIGHT_SUFFIXES, weights_files
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 KEPT = 2
 EXPORTED = ".onnx"
 SUFFIXES = (*WEIGHT_SUFFIXES, EXPORTED)
-MAX_WEIGHTS_NAME = 60
 
 
 @dataclass(frozen=True)
@@ -115,23 +114,6 @@ def task_of(workspace: Workspace, chosen: str | None) -> str | None:
         return Run(workspace.run_folder(chosen.partition("/")[2])).config().task
     except UserError:
         return None
-
-
-def add_weights(workspace: Workspace, upload: str) -> str:
-    """Copies an uploaded weights file into the workspace and returns its id. Raises UserError for another kind of file."""
-    source = Path(upload)
-    suffix = source.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise UserError("weights_suffix", name=source.name, known=", ".join(SUFFIXES))
-    stem, number = slug(source.stem)[:MAX_WEIGHTS_NAME] or "weights", 1
-    target = workspace.weights / f"{stem}{suffix}"
-    while target.exists():
-        number += 1
-        target = workspace.weights / f"{stem}-{number}{suffix}"
-    part = target.with_name(f".{target.name}.part")
-    part.write_bytes(source.read_bytes())
-    part.replace(target)
-    return f"weights/{target.name}"
 
 
 def inside_of(model: str | None) -> tuple[str, tuple[str, ...]]:

@@ -9,7 +9,6 @@ import gradio as gr
 from engine import runs
 from engine.config import TrainConfig
 from engine.jobs import local
-from engine.models import models
 from engine.runs import Run
 from engine.types import UserError
 from ui import forms
@@ -17,12 +16,13 @@ from ui.guard import guarded
 from ui.i18n import language_of, t
 from ui.pages.train import advice, augmented, compare, data, groups, monitor, plan, setup, words
 from ui.selection import UNCHECKED, App, choose_run, dataset_choices, go_to, pick, run_choices
+from ui.weights_files import add_weights
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 LOOSE: dict[str, Any] = {**QUIET, **UNCHECKED}
 PATIENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 TICK_S = 1.0
-REMEMBER_JS = "() => {{ lightbox.remember('train', '{0}'); }}"
+REMEMBER_JS = "() => {{ lightbox.remember('train', '{0}'); window.scrollTo(0, 0); }}"
 
 
 def build(app: App) -> None:
@@ -97,8 +97,8 @@ def _wire_form(app: App, form: setup.Setup) -> list[Any]:
         draft = draft if isinstance(draft, dict) else {}
         model, *steps = setup.models_for(data.find(workspace, dataset), draft.get("model"), language)
         length = draft["length"] if draft.get("length") in plan.LENGTHS else plan.LENGTHS[0]
-        parts = [_filled(name, kept.get(name), length, workspace, language) for name in form.parts]
-        values = {**_defaults(), **kept, "model": model["value"]}
+        parts = [setup.filled(name, kept.get(name), length, workspace, language) for name in form.parts]
+        values = {**setup.defaults(), **kept, "model": model["value"]}
         showing = setup.option_updates(form, values)
         both = [{**filled, **shown} if isinstance(filled, dict) else filled for filled, shown in zip(parts, showing[: len(parts)], strict=True)]
         return [*steps, model, gr.Radio(value=length), *both, *showing[len(parts):]]
@@ -128,6 +128,12 @@ def _wire_form(app: App, form: setup.Setup) -> list[Any]:
         return gr.Dropdown(choices=choices, value=chosen if chosen in dict(choices).values() else "auto")
 
     @guarded
+    def added(upload: str, request: gr.Request) -> gr.Dropdown:
+        if app.demo:
+            raise UserError("demo_upload")
+        return weights_now(add_weights(workspace, upload, data.WEIGHT_SUFFIXES), request)
+
+    @guarded
     def refresh(request: gr.Request, dataset: str | None, *values: Any) -> list[Any]:
         return _refreshed(app, form, dataset, values, language_of(request))
 
@@ -150,20 +156,9 @@ def _wire_form(app: App, form: setup.Setup) -> list[Any]:
     gr.on([part.change for part in form.inputs], refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
     gr.on([part.input for part in form.inputs], changed, form.inputs, [form.draft, restored], trigger_mode="always_last", **QUIET)
     form.length.input(setup.length_parts, form.length, [form.parts["minutes"], form.parts["epochs"]], **QUIET)
+    form.add_weights.upload(added, form.add_weights, weights, **QUIET)
     form.open_data.click(lambda: go_to("data"), None, app.tabs, **QUIET)
     return [entered, other]
-
-
-def _filled(name: str, value: Any, length: str, workspace: Any, language: str) -> Any:
-    changes: dict[str, Any] = {"visible": name == length} if name in plan.LENGTHS else {}
-    if name == "weights":
-        return gr.Dropdown(choices=data.weights_choices(workspace, language), value=value or "auto")
-    return gr.update(**changes) if value is None else gr.update(value=value, **changes)
-
-
-def _defaults() -> dict[str, Any]:
-    own = (field for spec in models.entries().values() for field in forms.model_fields(spec))
-    return {each.key: each.default for each in (*forms.fields(), *own)}
 
 
 def _wire_options(form: setup.Setup) -> None:

@@ -95,11 +95,15 @@ def wire(app: App, parts: Advice, inputs: list[Any], asked: Callable[[str | None
     def choose(found: dict[str, Any] | None) -> tuple[Any, ...]:
         return tuple(gr.update(value=each) for each in found["suggested"]) if found and found["suggested"] else (gr.skip(), gr.skip())
 
+    @guarded
+    def again(request: gr.Request) -> tuple[Any, ...]:
+        return *idle(None), muted("train.advice_again", language_of(request)), None
+
     outputs = [parts.measure, parts.stop, parts.take, parts.choose, parts.said, parts.found]
     running = parts.measure.click(measure, [app.dataset, *inputs], outputs, concurrency_limit=1, **PATIENT)
     parts.stop.click(stopped, None, outputs, cancels=[running], **QUIET)
     parts.take.click(take, parts.found, [fields[name] for name in TAKEN], **QUIET)
-    parts.choose.click(choose, parts.found, [model, fields["image_size"]], **QUIET)
+    parts.choose.click(choose, parts.found, [model, fields["image_size"]], **QUIET).then(again, None, outputs, **QUIET)
 
 
 def takeable(advice: dict[str, Any]) -> dict[str, Any]:
@@ -154,11 +158,12 @@ def trial_line(trial: dict[str, Any], language: str) -> str:
 
 def result(advice: dict[str, Any], language: str) -> Html:
     """The suggestion, the settings with their reasons, and what was tried."""
-    suggested, parts = advice["suggested"], []
+    suggested, tried_on, parts = advice["suggested"], advice["probe"], []
     if suggested:
-        name = shown_name(suggested["model"], language)
-        head = tag("b", t("advice.suggested", language, model=name, size=suggested["image_size"]))
+        name, other = shown_name(suggested["model"], language), takeable(advice)["suggested"] is not None
+        head = tag("b", t("advice.better" if other else "advice.suggested", language, model=name, size=suggested["image_size"]))
         parts.append(tag("p", head, " ", " ".join(suggested["reasons"])))
+    parts.append(tag("p", tag("b", t("advice.measured", language, model=shown_name(tried_on["model"], language), size=tried_on["image_size"]))))
     rows = [(tag("b", t(f"option.{each['name']}", language)), figure(each["value"]), each["why"]) for each in advice["settings"]]
     columns = [t("train.setting", language), t("train.value", language), t("train.why", language)]
     parts.append(html.table(columns, rows, numeric=(1,), label=t("train.advice", language)))

@@ -13,7 +13,7 @@ from engine.runs import Run
 from engine.types import UserError
 from engine.workspace import Workspace
 from ui import plots
-from ui.i18n import label
+from ui.i18n import label, t
 from ui.pages.train import pictures, validation, words
 from ui.pages.train.watch import Watch, look
 
@@ -134,7 +134,8 @@ def _state_parts(run: Run, state: dict[str, Any], watch: Watch, language: str) -
     return [
         pictures.title(run, state, language), failure, pictures.headline(state, watch.rows, language, watch.task), *[gr.skip()] * 7,
         gr.Button(visible=words.is_active(phase), interactive=phase in ("queued", "starting", "running")),
-        gr.Button(visible=words.can_resume(phase)), gr.Button(visible=phase == "done" and run.best.is_file()), gr.skip(),
+        gr.Button(t("train.resume" if state["step"] else "train.retry", language), visible=words.can_resume(phase)),
+        gr.Button(visible=phase == "done" and run.best.is_file()), gr.skip(),
     ]
 
 

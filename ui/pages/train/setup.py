@@ -44,6 +44,7 @@ class Setup:
     model: gr.Radio
     length: gr.Radio
     parts: dict[str, Any]
+    add_weights: gr.UploadButton
     groups: dict[str, gr.Column]
     model_options: dict[str, gr.Column]
     advice: Advice
@@ -101,14 +102,14 @@ def build() -> Setup:
                 parts.update(_advanced(groups))
             with gr.Accordion(label("train.command"), open=False):
                 command = gr.HTML(**PLAIN, elem_id="lb-train-command")
-        length = parts.pop("length")
+        length, add_weights = parts.pop("length"), parts.pop("add_weights")
         with gr.Row(elem_classes="lb-start-bar"):
             reason = gr.HTML("", **PLAIN, elem_id="lb-train-obstacle")
             start = gr.Button(label("train.start"), variant="primary", elem_id="lb-train-start", interactive=False)
     draft = gr.BrowserState({}, storage_key=DRAFT_KEY, secret=DRAFT_KEY)
     steps = (choosing, planning)
-    return Setup(column, running, watch, data, open_data, model, length, parts, groups, model_options, advice, augmented, compare, plan, command,
-                 reason, start, draft, steps)
+    return Setup(column, running, watch, data, open_data, model, length, parts, add_weights, groups, model_options, advice, augmented, compare, plan,
+                 command, reason, start, draft, steps)
 
 
 class _step:
@@ -145,6 +146,8 @@ def _controls(plain: dict[str, Field]) -> dict[str, Any]:
         if name == "weights":
             made[name] = gr.Dropdown(choices=[("auto", "auto"), ("none", "none")], value="auto", label=label("option.weights"),
                                      info=label("train.weights_help"), interactive=True, elem_id="lb-option-weights")
+            made["add_weights"] = gr.UploadButton(label("predict.add_weights"), file_types=list(data_rules.WEIGHT_SUFFIXES), size="sm",
+                                                  elem_id="lb-train-add-weights")
         else:
             made[name] = forms.component(field, visible=name not in LENGTHS)
     return made
@@ -171,6 +174,20 @@ def _model_options(columns: dict[str, gr.Column]) -> dict[str, Any]:
             for field in forms.model_fields(spec):
                 made[field.key] = forms.component(field, min_width=220)
     return made
+
+
+def filled(name: str, value: Any, length: str, workspace: Any, language: str) -> Any:
+    """A part with the value that a draft holds for it."""
+    changes: dict[str, Any] = {"visible": name == length} if name in LENGTHS else {}
+    if name == "weights":
+        return gr.Dropdown(choices=data_rules.weights_choices(workspace, language), value=value or "auto")
+    return gr.update(**changes) if value is None else gr.update(value=value, **changes)
+
+
+def defaults() -> dict[str, Any]:
+    """The value of every option, by key."""
+    own = (field for spec in models.entries().values() for field in forms.model_fields(spec))
+    return {each.key: each.default for each in (*forms.fields(), *own)}
 
 
 def option_updates(form: Setup, values: dict[str, Any]) -> list[dict[str, Any]]:
