@@ -142,7 +142,7 @@ def _controls(plain: dict[str, Field]) -> dict[str, Any]:
     made: dict[str, Any] = {
         "length": gr.Radio([(label(f"train.length_{each}"), each) for each in LENGTHS], value=LENGTHS[0], label=label("train.length"),
                            elem_id="lb-train-length")}
-    for name, field in plain.items():
+    for name, field in sorted(plain.items(), key=lambda each: each[0] == "weights"):  # the last, so that its button stands below it
         if name == "weights":
             made[name] = gr.Dropdown(choices=[("auto", "auto"), ("none", "none")], value="auto", label=label("option.weights"),
                                      info=label("train.weights_help"), interactive=True, elem_id="lb-option-weights")
