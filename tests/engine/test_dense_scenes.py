@@ -7,6 +7,7 @@ import pytest
 
 from engine import messages
 from engine.config import TrainConfig
+from engine.distributed import ALONE
 from engine.models import models
 from engine.opening import Data, facts_of
 from engine.recipe import DataFacts, memory_facts, notes, schedule_facts, steps_per_epoch
@@ -74,7 +75,7 @@ def test_a_run_notes_them_before_its_first_step():
     image = Sample("x", (9, 9), Instances(np.tile([0, 0, 5, 5], (24, 1)), np.zeros(24)))
     spec = models.get("di_maskdino_atto")
     session = SimpleNamespace(data=Data(("a", "b"), [image], [image], []), coverage=None, config=config_of({"model": spec.name, "queries": 20}),
-                              spec=spec, task=SimpleNamespace(teaches=bool), derived=())
+                              spec=spec, task=SimpleNamespace(teaches=bool), derived=(), group=ALONE)
     found = [event.values["problem"].code for event in _opening(session, resumed=True) if "problem" in event.values]
     assert found == ["dense_queries", "rare_classes"]
 

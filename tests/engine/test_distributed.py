@@ -124,6 +124,7 @@ def test_minutes_and_the_published_recipe_end_in_all_processes_at_once(together)
     assert both[0] and both[0] == both[1] and (together / "recipe" / "best.pt").is_file()
 
 
+@pytest.mark.slow
 def test_the_command_is_the_same_and_one_process_speaks(folders, tmp_path):
     done = launched("-m", "engine", "--", "train", "--lang", "en", "--data", folders / "scenes", "--model", "deimv2_atto", "--run", tmp_path / "run",
                     "--epochs", "1", "--batch", "4", "--image-size", "64", "--device", "cpu", "--set", "precision=none")

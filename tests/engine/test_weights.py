@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from engine.__main__ import hint
 from engine.hub import download
 from engine.messages import LANGUAGES, catalogue
 from engine.models import create, models
@@ -172,7 +173,8 @@ def test_without_a_connection_the_way_out_is_named_within_seconds(monkeypatch, t
     assert time.monotonic() - start < 10
     assert error.key == "weights_offline"
     assert "127.0.0.1:9" in error.message()
-    assert all(way in error.remedy() for way in ("from scratch", "--weights FILE", "HF_ENDPOINT"))
+    assert all(way in error.remedy() for way in ("random weights", "file of your own", "HF_ENDPOINT"))
+    assert all(way in " ".join(hint(error)) for way in ("--weights none", "--weights FILE"))
 
 
 def test_an_unknown_source_lists_the_known_ones():
