@@ -88,32 +88,41 @@ def start_weights(network: Network, spec: ModelSpec, wanted: str, classes: Seque
     `classes` of the network: those that the weights know by the same name keep what was learnt of them. Raises UserError like `weights.resolve`,
     for weights of which less than half fits, and for a vision transformer that does not fit whole.
     """
-    published, named = network.published_backbone(), wanted in ("none", "auto", "download")
-    content = {} if named else weights.state_dict_of(weights.safe_load(wanted), wanted)
-    if not named and (part := network.backbone_file(content)) is not None:
-        return weights.fill_backbone(network, part, wanted, spec.name), wanted
-    if not named and published is not None:
-        own, rename = set(network.state_dict()), network.load_map().rename
-        if sum(rename(name) in own for name in content) < len(own) / 4:
-            return weights.backbone_weights(network, wanted), wanted
-    if spec.weights or not named:
+    if wanted not in ("none", "auto", "download"):
+        return _from_file(network, spec, wanted, classes), wanted
+    if spec.weights:
         source = weights.resolve(wanted, spec)
-        return (_loaded(network, spec, source, classes), str(source)) if source else (None, "")
+        return (_loaded(network, spec, source, weights.safe_load(source), classes), str(source)) if source else (None, "")
+    published = network.published_backbone()
     return weights.backbone_weights(network, wanted), published[1] if published else ""
 
 
-def _loaded(network: Network, spec: ModelSpec, source: Path, classes: Sequence[str]) -> weights.Coverage:
-    found = weights.load_into(network, source, classes)
+def _from_file(network: Network, spec: ModelSpec, wanted: str, classes: Sequence[str]) -> weights.Coverage | None:
+    """A file of a person: of the whole network, or of its backbone alone."""
+    content = weights.safe_load(wanted)
+    state = weights.state_dict_of(content, wanted)
+    if (part := network.backbone_file(state)) is not None:
+        return weights.fill_backbone(network, part, wanted, spec.name)
+    if network.published_backbone() is not None:
+        own, rename = set(network.state_dict()), network.load_map().rename
+        if sum(rename(name) in own for name in state) < len(own) / 4:
+            return weights.backbone_weights(network, wanted)
+    return _loaded(network, spec, Path(wanted), content, classes)
+
+
+def _loaded(network: Network, spec: ModelSpec, source: Path, content: Any, classes: Sequence[str]) -> weights.Coverage:
+    found = weights.fill(network, content, source, classes)
     total = len(found.matched) + len(found.missing)
     if 2 * len(found.matched) < total:
-        raise UserError("weights_other_sizes", path=str(source), model=spec.name, matched=len(found.matched), total=total, told=_told(source))
+        told = _told(content, source)
+        raise UserError("weights_other_sizes", path=str(source), model=spec.name, matched=len(found.matched), total=total, told=told)
     return found
 
 
-def _told(source: Path) -> str:
+def _told(content: Any, source: Path) -> str:
     """The model and the options that the tensors of a file tell, as a person would set them; "-" when they do not."""
     try:
-        spec, options = recognised(weights.safe_load(source), source, None, {})
+        spec, options = recognised(content, source, None, {})
     except UserError:
         return "-"
     return ", ".join([spec.name, *(f"{name}={value}" for name, value in options.items() if name != "num_classes")])

@@ -70,7 +70,11 @@ def load_into(model: nn.Module, path: Path | str, classes: Sequence[str] = ()) -
     Raises UserError when the file cannot be read, when nothing in it belongs to this network, and when it holds a tensor under several names
     that do not agree.
     """
-    content = safe_load(path)
+    return fill(model, safe_load(path), path, classes)
+
+
+def fill(model: nn.Module, content: Any, path: Path | str, classes: Sequence[str] = ()) -> Coverage:
+    """As `load_into`, of what `safe_load` gave for the file."""
     state = state_dict_of(content, path)
     load_map: LoadMap = model.load_map() if hasattr(model, "load_map") else LoadMap()
     own = model.state_dict(keep_vars=True)

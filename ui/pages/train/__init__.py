@@ -123,17 +123,6 @@ def _wire_form(app: App, form: setup.Setup) -> list[Any]:
         return offer(dataset, chosen, draft, request) if stale else [gr.skip()] * len(offered)
 
     @guarded
-    def weights_now(chosen: str | None, request: gr.Request) -> gr.Dropdown:
-        choices = data.weights_choices(workspace, language_of(request))
-        return gr.Dropdown(choices=choices, value=chosen if chosen in dict(choices).values() else "auto")
-
-    @guarded
-    def added(upload: str, request: gr.Request) -> gr.Dropdown:
-        if app.demo:
-            raise UserError("demo_upload")
-        return weights_now(add_weights(workspace, upload, data.WEIGHT_SUFFIXES), request)
-
-    @guarded
     def refresh(request: gr.Request, dataset: str | None, *values: Any) -> list[Any]:
         return _refreshed(app, form, dataset, values, language_of(request))
 
@@ -142,23 +131,39 @@ def _wire_form(app: App, form: setup.Setup) -> list[Any]:
         return form.values_of(values), True
 
     everything = [app.dataset, *form.inputs]
-    weights = form.parts["weights"]
     offered = [*form.steps, form.model]
     more = [*form.groups.values(), *form.model_options.values()]
     filled = [*form.steps, *form.inputs, *more]
     app.blocks.load(fill, [app.dataset, form.draft], filled, **LOOSE)
     form.draft.change(fill_once, [app.dataset, form.draft, restored], [*filled, restored], **LOOSE)
     models_in = [app.dataset, form.model, form.draft]
-    entered = app.tab["train"].select(weights_now, weights, weights, **QUIET).then(offer_others, models_in, offered, **LOOSE)
+    entered = _wire_weights(app, form).then(offer_others, models_in, offered, **LOOSE)
     entered.then(refresh, everything, outputs, **PATIENT)
     other = app.dataset.change(offer, models_in, offered, **LOOSE)
     other.then(refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
     gr.on([part.change for part in form.inputs], refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
     gr.on([part.input for part in form.inputs], changed, form.inputs, [form.draft, restored], trigger_mode="always_last", **QUIET)
     form.length.input(setup.length_parts, form.length, [form.parts["minutes"], form.parts["epochs"]], **QUIET)
-    form.add_weights.upload(added, form.add_weights, weights, **QUIET)
     form.open_data.click(lambda: go_to("data"), None, app.tabs, **QUIET)
     return [entered, other]
+
+
+def _wire_weights(app: App, form: setup.Setup) -> Any:
+    """The files to start from: listed anew whenever the page is entered, which is returned as an event, and when a person adds one."""
+    @guarded
+    def now(chosen: str | None, request: gr.Request) -> gr.Dropdown:
+        choices = data.weights_choices(app.workspace, language_of(request))
+        return gr.Dropdown(choices=choices, value=chosen if chosen in dict(choices).values() else "auto")
+
+    @guarded
+    def added(upload: str, request: gr.Request) -> gr.Dropdown:
+        if app.demo:
+            raise UserError("demo_upload")
+        return now(add_weights(app.workspace, upload, data.WEIGHT_SUFFIXES), request)
+
+    weights, form.add_weights.visible = form.parts["weights"], not app.demo
+    form.add_weights.upload(added, form.add_weights, weights, **QUIET)
+    return app.tab["train"].select(now, weights, weights, **QUIET)
 
 
 def _wire_options(form: setup.Setup) -> None:
