@@ -142,6 +142,7 @@ def the_camera_runs_and_stops(page):
     camera.get_by_role("button", name="Start camera").click()
     camera.locator("img:not([hidden])").wait_for()
     choose(page, "Images")
+    camera.wait_for(state="hidden")
     choose(page, "Camera")
     camera.get_by_role("button", name="Start camera").wait_for()
     for reason, words in (("NotFoundError", "No camera was found"), ("NotAllowedError", "was not allowed"), ("NotReadableError", "in use by")):

@@ -101,8 +101,10 @@ const look = async (mine) => {
 };
 
 button.addEventListener('click', () => { if (stream) stop(); else start(); });
-watch('value', () => {
+const told = () => {
   if (!asked().on) { if (stream) stop(); return; }
   if (!stream && !note.classList.contains('lb-camera-bad')) show(texts().empty || '');
   paint();
-});
+};
+watch('value', told);
+told();  // the value may have come before this element was there to watch it
