@@ -23,6 +23,7 @@ from engine.memory import keep_memory
 from engine.models import ModelSpec
 from engine.models.network import Network
 from engine.recipe import FEW_OBJECTS, DataFacts
+from engine.tasks.suppression import allowed_overlap
 from engine.tasks.task import Task
 from engine.types import Instances, Problem, Sample, UserError
 
@@ -132,7 +133,7 @@ def facts_of(data: Data) -> DataFacts:
     objects = [each.labels for each in data.train if isinstance(each.labels, Instances)]
     counts = np.bincount(np.concatenate([each.classes for each in objects]), minlength=len(data.classes)) if objects else np.zeros(0)
     rare = tuple(name for name, count in zip(data.classes, counts, strict=False) if count < FEW_OBJECTS)
-    return DataFacts(len(data.train), len(data.valid), len(data.classes), max(map(len, objects), default=0), rare)
+    return DataFacts(len(data.train), len(data.valid), len(data.classes), max(map(len, objects), default=0), rare, allowed_overlap(objects))
 
 
 def worker_count(config: TrainConfig, device: torch.device) -> int:

@@ -24,18 +24,20 @@ MOST_NAMES = 20
 DETECTIONS = 100  # objects of an image that are told and counted, where there are outlines
 SIZES = ("backbone", "hidden_dim", "encoder_layers", "encoder_ffn", "decoder_layers", "decoder_ffn", "di_layers")  # options that change the memory
 ROOM = 50  # counts that are suggested are multiples of it
-OPEN: dict[str, Any] = {"weight_decay": -1, "clip": -1, "patience": -1, "schedule": "auto"}  # where 0 is a value of its own
+OPEN: dict[str, Any] = {"weight_decay": -1, "clip": -1, "patience": -1, "schedule": "auto", "nms": -1}  # where 0 is a value of its own
 
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What the recipe needs to know of a data set: `most_objects` of a training image, `rare` classes with fewer than FEW_OBJECTS objects there."""
+    """What the recipe needs to know of a data set: `most_objects` of a training image, `rare` classes with fewer than FEW_OBJECTS objects there,
+    `overlap` (IoU) that boxes of one class hardly ever exceed; 0: nobody looked."""
 
     train_images: int
     valid_images: int
     classes: int
     most_objects: int = 0
     rare: tuple[str, ...] = ()
+    overlap: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ def suggest(config: TrainConfig, spec: ModelSpec, data: DataFacts, machine: Mach
     settle("clip", spec.clip, "clip_model")
     settle("schedule", spec.schedule, "schedule_model")
     settle("patience", PATIENCE if spec.task in MASKS_AND_TAGS and config.epochs else 0, "patience_task")
+    if spec.task == "detect" and data.overlap:
+        settle("nms", data.overlap, "nms_data" if data.overlap < 1 else "nms_crowded")
     return Plan(config, tuple(found))
 
 

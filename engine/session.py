@@ -65,6 +65,7 @@ class Session:
         machine = Machine(self.device.type, detect().accelerator_memory)
         plan = suggest(config.replace(task=self.task.name), self.spec, facts_of(self.data), machine, pretrained=self.coverage is not None)
         self.config, self.derived = plan.config.replace(options=self.options), plan.derived
+        self.task = self.task.bound(self.task.options, self.task.told(self.config))
         if group.size > 1:
             self.config = agreed(group, self.config, [len(self.data.train), len(self.data.valid), *self.data.classes])
         use_threads(self.config, self.device)

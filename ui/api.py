@@ -22,7 +22,7 @@ from ui.i18n import language_of, t
 from ui.pages.predict.downloads import as_json
 from ui.pages.predict.models import Told, file_of, predictors
 from ui.pages.predict.pictures import heat
-from ui.pages.predict.result import CLASSIFY, INSTANCE, Filter, find_objects, overlap_of, prepared
+from ui.pages.predict.result import CLASSIFY, DETECT, INSTANCE, Filter, find_objects, overlap_of, prepared
 from ui.pages.tools import convert_to_zip
 from ui.pages.train import data, monitor, plan, words
 from ui.selection import App
@@ -197,7 +197,8 @@ class Endpoints:
             explain: name of a class of a classification model; a heat map of where the model sees it comes under "heat", a JPEG as a data URL.
             architecture: name of the model, for a bare weights file whose tensors do not tell it, for instance "timm".
             options: what else such a file does not tell, for instance {"backbone": "mobilenetv3_small_100", "mode": "multiclass"}.
-            nms: for outlines: of two masks that overlap by more than this (IoU) the less sure one is left out, 0 to 1; 1 keeps all.
+            nms: of two objects that overlap by more than this (IoU of outlines, or of boxes of one class) the less sure one is left out, 0 to 1;
+                1 keeps all. By default what the model was trained with.
             every_class: for outlines: each class that an object may be is an object of its own, not only its best class.
             tta: look several times (mirrored and the like) and merge what is seen.
         """
@@ -248,8 +249,10 @@ def check_outlines(predictor: Any, nms: float | None, every_class: bool) -> None
     """Raises UserError for an overlap that cannot be, and for one that the model knows nothing of."""
     if nms is not None and not 0 <= float(nms) <= 1:
         raise UserError("option_bounds", name="nms", value=nms, low=0, high=1)
-    if (nms is not None or every_class) and predictor.task.name != INSTANCE:
-        raise UserError("outlines_only", names="nms, every_class", model=predictor.name)
+    if nms is not None and predictor.task.name not in (DETECT, INSTANCE):
+        raise UserError("objects_only", names="nms", model=predictor.name)
+    if every_class and predictor.task.name != INSTANCE:
+        raise UserError("outlines_only", names="every_class", model=predictor.name)
 
 
 def uploaded(file: Any) -> Path:

@@ -50,18 +50,20 @@ def add_bare(parser: argparse.ArgumentParser) -> None:
 
 
 def add_outlines(parser: argparse.ArgumentParser) -> None:
-    """What only models for outlines understand."""
+    """What only models for objects understand, some of it those for outlines alone."""
     parser.add_argument("--nms", type=float, default=None, metavar="IOU", help=messages.text("cli.help.nms"))
     parser.add_argument("--every-class", action="store_true", help=messages.text("cli.help.every_class"))
     parser.add_argument("--detections", type=int, default=None, metavar="N", help=messages.text("cli.help.detections"))
 
 
 def set_outlines(predictor: Predictor, arguments: argparse.Namespace) -> None:
-    """Raises UserError where the model finds no outlines."""
+    """Raises UserError where the model finds no objects, or no outlines."""
     given = {"nms": arguments.nms, "every_class": arguments.every_class or None, "detections": arguments.detections}
     asked = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]
-    if asked and predictor.task.name != "instance":
-        raise UserError("outlines_only", names=", ".join(asked), model=predictor.name)
+    if "--nms" in asked and predictor.task.name not in ("detect", "instance"):
+        raise UserError("objects_only", names="--nms", model=predictor.name)
+    if (masks := [name for name in asked if name != "--nms"]) and predictor.task.name != "instance":
+        raise UserError("outlines_only", names=", ".join(masks), model=predictor.name)
     predictor.adjust(**given)
 
 

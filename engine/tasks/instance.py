@@ -16,7 +16,8 @@ from engine.augment.instance import Scene, boxes_of
 from engine.config import TrainConfig
 from engine.metrics.coco_ap import DetectionScore, score
 from engine.tasks.mask_decoding import CANDIDATES, Frame, clipped, decoded
-from engine.tasks.mask_merging import merged, suppressed
+from engine.tasks.mask_merging import merged
+from engine.tasks.suppression import suppressed
 from engine.tasks.task import Fitted, Forward, Pick, Task, positions
 from engine.types import Instances, Labels, Problem, Sample, UserError
 

@@ -1,42 +1,17 @@
-"""Masks that show the same object: the lesser ones of one prediction go, those of several views become one."""
+"""Masks of several views of an image that show the same object become one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from engine.datasets.mask_crops import crop_of, rle_of_crop
-from engine.tasks.mask_decoding import as_coco
+from engine.tasks.suppression import overlaps
 from engine.types import RLE, Instances
 
 SAME_OBJECT = 0.6
 SEEN_ONCE = 0.7
-
-
-def overlaps(first: Instances, second: Instances) -> np.ndarray:
-    """f64[n,m]: IoU of the masks of two predictions of the same image."""
-    if not len(first) or not len(second):
-        return np.zeros((len(first), len(second)))
-    pairs = coco_mask.iou([as_coco(each) for each in first.shapes or ()], [as_coco(each) for each in second.shapes or ()], [0] * len(second))
-    return np.asarray(pairs, np.float64).reshape(len(first), len(second))
-
-
-def suppressed(found: Instances, limit: float, *, by_class: bool = False) -> Instances:
-    """Best first, without objects whose mask overlaps that of a better one by more than `limit`, whatever their classes; `by_class`: only of
-    the same class. 1 keeps all."""
-    ordered = found.above(-1.0)
-    if limit >= 1 or len(ordered) < 2:
-        return ordered
-    same = overlaps(ordered, ordered) > limit
-    if by_class:
-        same &= ordered.classes[:, None] == ordered.classes
-    keep = np.ones(len(ordered), bool)
-    for i in range(len(ordered)):
-        if keep[i]:
-            keep[i + 1:] &= ~same[i, i + 1:]
-    return ordered[keep]
 
 
 def merged(views: Sequence[Instances]) -> Instances:

@@ -67,6 +67,10 @@ class Task:
         """This task for a network that was built with `options`, and the thresholds that were found with it."""
         return type(self)(options, thresholds)
 
+    def told(self, config: TrainConfig) -> dict[str, Any]:
+        """The thresholds that a run is told, beside those that validation finds."""
+        return {}
+
     def trainable(self, samples: Sequence[Sample]) -> list[Sample]:
         """The samples that carry what this task learns from."""
         return [each for each in samples if each.labels is not None]

@@ -28,8 +28,9 @@ DINO = {"backbone": {"depths": [1, 1, 1, 1], "dims": [8, 8, 16, 16]}, "hidden_di
         "decoder_ffn": 32, "di_layers": 1, "queries": 8, "first_selected": 12, "guiding_tokens": 4, "points": 32, "denoising_queries": 6}
 BASE = {"epochs": 2, "batch": 4, "precision": "none", "threads": 1, "workers": 0, "device": "cpu", "weights": "none", "image_size": 32, "warmup": 0.0}
 MODELS = {"timm": {"task": "classify", "options": TIMM}, "hybridmednet": {"task": "classify", "options": HYBRID},
-          "unet": {"task": "semantic", "options": UNET}, "di_maskdino": {"task": "instance", "options": DINO}}
-DATA = {"unet": "AREAS", "di_maskdino": "OBJECTS"}
+          "unet": {"task": "semantic", "options": UNET}, "di_maskdino": {"task": "instance", "options": DINO},
+          "deimv2_atto": {"task": "detect", "options": {}}}
+DATA = {"unet": "AREAS", "di_maskdino": "OBJECTS", "deimv2_atto": "OBJECTS"}
 
 
 def semantic(**more):
@@ -49,7 +50,7 @@ def flat_figures(**more):
 
 
 # field -> (what the run is like, another value, what is looked at)
-RUN, PLAN, JUDGE, LOSS, MACHINE = "run", "plan", "judge", "loss", "machine"
+RUN, PLAN, JUDGE, LOSS, MACHINE, LIMITS = "run", "plan", "judge", "loss", "machine", "limits"
 CASES = {
     "data": ({}, "OTHER", RUN),
     "model": ({}, "hybridmednet", RUN),
@@ -73,6 +74,7 @@ CASES = {
     "clip": ({}, 0.01, RUN),
     "accumulate": ({}, 2, RUN),
     "ema": ({}, 0.99, RUN),
+    "nms": ({"model": "deimv2_atto"}, 0.4, LIMITS),
     "loss": ({}, "focal", RUN),
     "class_weights": ({}, "balanced", RUN),
     "fp_weight": (semantic(loss="tversky"), 0.9, RUN),
@@ -223,7 +225,14 @@ def machine(config):
     return str(session.device), session.loader.num_workers, torch.get_num_threads(), str(session.measure()[0]), kept
 
 
-LOOK = {RUN: run, PLAN: plan, JUDGE: judge, LOSS: loss, MACHINE: machine}
+def limits(config):
+    """What decides among predictions: two boxes of a class become one where they overlap as much."""
+    session = Session(config, folder() / "scratch", "none")
+    boxes = torch.tensor([[[0.5, 0.5, 0.4, 0.4], [0.6, 0.5, 0.4, 0.4]]])
+    return len(session.task.decode({"logits": torch.tensor([[[2.0, -9.0], [1.0, -9.0]]]), "boxes": boxes}, [(32, 32)])[0].above(0.5))
+
+
+LOOK = {RUN: run, PLAN: plan, JUDGE: judge, LOSS: loss, MACHINE: machine, LIMITS: limits}
 before = cache(lambda look, base: LOOK[look](config_of(dict(eval(base)))))  # the same run stands for many fields
 
 

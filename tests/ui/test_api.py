@@ -124,9 +124,10 @@ def test_predictions_have_the_form_of_the_command_line(served, trained, tmp_path
     assert served.predict(trained, handle_file(str(tmp_path / "a.png")), 2.0, api_name="/predict")["error"]["remedy"]
 
 
-def test_only_models_for_outlines_are_asked_how_much_masks_may_overlap(served, trained, tmp_path):
+def test_boxes_may_overlap_as_told_and_only_outlines_have_every_class(served, trained, tmp_path):
     save_image(tmp_path / "a.png", np.full((40, 60, 3), 90, np.uint8))
-    refused = served.predict(trained, handle_file(str(tmp_path / "a.png")), nms=0.5, api_name="/predict")["error"]
+    assert served.predict(trained, handle_file(str(tmp_path / "a.png")), nms=0.5, api_name="/predict")["task"] == "detect"
+    refused = served.predict(trained, handle_file(str(tmp_path / "a.png")), every_class=True, api_name="/predict")["error"]
     assert "deimv2_atto" in refused["message"]
     assert "nms" in served.predict(trained, handle_file(str(tmp_path / "a.png")), nms=2.0, api_name="/predict")["error"]["message"]
     assert served.predict(trained, handle_file(str(tmp_path / "a.png")), tta=True, api_name="/predict")["task"] == "detect"

@@ -39,6 +39,9 @@ class Stub:
     def __init__(self):
         self.seen = 0
 
+    def adjust(self, **given):
+        self.task = SimpleNamespace(**{**vars(self.task), "thresholds": given})
+
     def stream(self, files, batch):
         for file in files:
             self.seen += 1
@@ -294,12 +297,17 @@ def test_certainty_is_never_rounded_up_to_a_hundred_percent():
     assert findings.percent(0.5) == "50.0 %"
 
 
-@pytest.mark.parametrize(("task", "shown"), [("detect", "threshold tta slices"), (None, "threshold tta slices"),
+@pytest.mark.parametrize(("task", "shown"), [("detect", "threshold nms tta slices"), (None, "threshold nms tta slices"),
                                              ("semantic", "threshold contours tta tiled"),
                                              ("instance", "threshold contours nms tta every slices"), ("classify", "own explain tta")])
 def test_each_task_shows_its_own_controls(task, shown):
     names = ("threshold", "contours", "own", "explain", "nms", "tta", "tiled", "every", "slices")
     assert [name for name, update in zip(names, controls.for_task(task, "en"), strict=True) if update.visible] == shown.split()
+
+
+@pytest.mark.parametrize(("task", "told", "begins"), [("detect", 0.7, 0.7), ("detect", -1.0, 1.0), (None, None, 1.0), ("instance", -1.0, 0.8)])
+def test_the_overlap_begins_where_the_run_was_told(task, told, begins):
+    assert controls.for_task(task, "en", told)[4].value == begins
 
 
 def test_looking_several_times_does_not_change_the_loaded_model():
@@ -308,6 +316,7 @@ def test_looking_several_times_does_not_change_the_loaded_model():
     assert prepared(loaded, tta=True, tiled=True).tta
     assert not loaded.tta
     assert not loaded.tiled
+    assert not hasattr(loaded.task, "thresholds")
 
 
 def test_slices_are_for_objects_and_nonsense_is_told():

@@ -48,9 +48,9 @@ def test_with_every_class_on_show_only_masks_of_one_class_compete(found):
     assert len(Filter(0.0, nms=0.7, every=True)(found.shots[0].labels)) == 3
 
 
-def test_boxes_know_no_overlap_of_masks():
-    boxes = Instances([[0, 0, 9, 9], [0, 0, 9, 9]], [0, 0], [0.9, 0.8])
-    assert len(Filter(0.0, nms=0.1)(boxes)) == 2
+def test_boxes_compete_with_those_of_their_class():
+    boxes = Instances([[0, 0, 9, 9], [0, 0, 9, 9], [0, 0, 9, 8]], [0, 0, 1], [0.9, 0.8, 0.7])
+    assert [Filter(0.0, nms=nms)(boxes).scores.tolist() for nms in (0.1, 1.0)] == [pytest.approx([0.9, 0.7]), pytest.approx([0.9, 0.8, 0.7])]
 
 
 def test_masks_are_filled_as_far_as_asked_and_contours_leave_their_inside(found):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from engine.datasets.outlines import mask_of, rle_of_mask
-from engine.tasks.mask_merging import SEEN_ONCE, merged, overlaps, suppressed
+from engine.tasks.mask_merging import SEEN_ONCE, merged
+from engine.tasks.suppression import overlaps, suppressed
 from engine.types import Instances
 
 SIZE = (60, 40)

@@ -54,11 +54,15 @@ def _wire_models(app: App, parts: Parts) -> None:
     """The list of models follows the workspace, and the header's run."""
     workspace = app.workspace
 
+    def controls_of(chosen: str | None, language: str) -> list[Any]:
+        task, overlap = models.trained_as(workspace, chosen)
+        return controls.for_task(task, language, overlap)
+
     def listed(language: str, run: str | None, now: str | None) -> tuple[Any, ...]:
         found = models.choices(workspace)
         chosen = models.pick(found, run, now)
         choices = found or [(t("predict.no_model", language), "")]
-        shown = controls.for_task(models.task_of(workspace, chosen), language)
+        shown = controls_of(chosen, language)
         return gr.Dropdown(choices=choices, value=chosen or ""), *asking.asked(chosen), gr.Button(visible=not found), *shown
 
     @guarded
@@ -82,7 +86,7 @@ def _wire_models(app: App, parts: Parts) -> None:
 
     @guarded
     def chose(chosen: str | None, request: gr.Request) -> tuple[Any, ...]:
-        return *asking.asked(chosen), *controls.for_task(models.task_of(workspace, chosen), language_of(request))
+        return *asking.asked(chosen), *controls_of(chosen, language_of(request))
 
     parts.model.input(chose, parts.model, [parts.kind, parts.inside, *parts.by_model], **QUIET)
     parts.kind.input(asking.inside, parts.kind, parts.inside, **QUIET)

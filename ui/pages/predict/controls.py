@@ -7,20 +7,24 @@ from typing import Any
 import gradio as gr
 
 from ui.i18n import t
-from ui.pages.predict.result import CLASSIFY, DETECT, INSTANCE, SEMANTIC, Result
+from ui.pages.predict.result import CLASSIFY, DETECT, INSTANCE, OVERLAP, SEMANTIC, Result
 
 OPACITY = {DETECT: 1.0, INSTANCE: 0.45, SEMANTIC: 0.45, CLASSIFY: 0.6}
 FILLED = (INSTANCE, SEMANTIC)
 NOBODY = -1  # in the list of classes to explain
 
 
-def for_task(task: str | None, language: str) -> list[Any]:
-    """Updates of `Parts.by_model` when a model is chosen. A bare file shows the controls of objects until it has been loaded."""
+def for_task(task: str | None, language: str, overlap: float | None = None) -> list[Any]:
+    """Updates of `Parts.by_model` when a model is chosen. A bare file shows the controls of objects until it has been loaded.
+
+    `overlap` is what a run was told (TrainConfig.nms); without it boxes may overlap as they like.
+    """
     task = task or DETECT
+    allowed = OVERLAP if task == INSTANCE else 1.0 if overlap is None or overlap < 0 else overlap
     return [
         gr.Slider(visible=task != CLASSIFY, label=_threshold(task, language)),
         gr.Checkbox(visible=task in FILLED), gr.Checkbox(visible=task == CLASSIFY), gr.Dropdown(visible=task == CLASSIFY),
-        gr.Slider(visible=task == INSTANCE), *_looks(task),
+        gr.Slider(value=allowed, visible=task in (DETECT, INSTANCE)), *_looks(task),
     ]
 
 
@@ -33,7 +37,7 @@ def for_result(result: Result, opacity: float, contours: bool, language: str) ->
         gr.Slider(value=opacity, label=t("predict.opacity_heat" if tags else "predict.opacity", language)),
         gr.Checkbox(value=contours, visible=task in FILLED), gr.Checkbox(value=True, visible=tags and several),
         gr.Dropdown(choices=[(t("predict.explain_none", language), NOBODY), *ids], value=NOBODY, visible=tags),
-        gr.Slider(value=result.nms, visible=task == INSTANCE), *_looks(task),
+        gr.Slider(value=result.nms, visible=task in (DETECT, INSTANCE)), *_looks(task),
     ]
 
 

@@ -106,14 +106,15 @@ def file_of(workspace: Workspace, chosen: str | None) -> Path:
     raise UserError("model_gone", name=str(chosen or "–")[:80], known=", ".join(list(found)[:20]))
 
 
-def task_of(workspace: Workspace, chosen: str | None) -> str | None:
-    """What a run was trained for; None for a bare file, which says so only when it is loaded."""
+def trained_as(workspace: Workspace, chosen: str | None) -> tuple[str | None, float | None]:
+    """What a run was trained for, and the overlap that it counts as seen twice; None for a bare file, which says so only when it is loaded."""
     if not chosen or not chosen.startswith("runs/"):
-        return None
+        return None, None
     try:
-        return Run(workspace.run_folder(chosen.partition("/")[2])).config().task
+        config = Run(workspace.run_folder(chosen.partition("/")[2])).config()
     except UserError:
-        return None
+        return None, None
+    return config.task, config.nms
 
 
 def inside_of(model: str | None) -> tuple[str, tuple[str, ...]]:

@@ -41,7 +41,7 @@ class Result:
     """The answer of one model. `failures` are (file name, what was wrong).
 
     `threshold` is where the slider begins, `thresholds` those of the tags as found in validation; `exclusive`: one class an image or a pixel.
-    `nms`: where the slider of overlapping masks begins. `source` is the file of the model and what was told of it: what it takes to ask it again;
+    `nms`: where the slider of overlapping objects begins. `source` is the file of the model and what was told of it: what it takes to ask it again;
     `look` is how the page asked.
     """
 
@@ -72,7 +72,7 @@ class Filter:
     """What is shown: score at least `threshold`, of the classes `only` (all when None), drawn with `opacity` 0..1.
 
     `contours`: areas are edged, not filled. `own`: tags are judged by the thresholds of the model. `explain`: the class whose evidence is shown.
-    `nms`: of masks that overlap more, the less sure one goes; with `every` class of an object on show, only among masks of one class.
+    `nms`: of objects that overlap more, the less sure one goes; among boxes, and with `every` class of an object on show, only of one class.
     """
 
     threshold: float = 0.45
@@ -86,11 +86,11 @@ class Filter:
 
     def __call__(self, labels: Labels) -> Labels:
         """An object gives way to surer ones alone, so the weak may go first; one of a class that is not shown still hides others."""
-        if self.nms >= 1 or not isinstance(labels, Instances) or labels.shapes is None:
+        if self.nms >= 1 or not isinstance(labels, Instances):
             return labels.above(self.threshold, self.only)
-        from engine.tasks.mask_merging import suppressed
+        from engine.tasks.suppression import suppressed
 
-        return suppressed(labels.above(self.threshold), self.nms, by_class=self.every).above(self.threshold, self.only)
+        return suppressed(labels.above(self.threshold), self.nms, by_class=self.every or labels.shapes is None).above(self.threshold, self.only)
 
     def objects(self, labels: Labels) -> Instances:
         """What passes, of an image with objects."""
@@ -108,7 +108,7 @@ def filter_of(threshold: float, only: Sequence[int] | None, opacity: float, cont
 
 
 def prepared(predictor: Predictor, *, tta: bool, tiled: bool, every: bool = False, slices: str = "off") -> Predictor:
-    """The same model, told how to look. The loaded one is shared, and stays as it is. Masks that overlap are all kept, for the filter to judge.
+    """The same model, told how to look. The loaded one is shared, and stays as it is. Objects that overlap are all kept, for the filter to judge.
 
     `slices` is for objects; other models look at their images whole. Raises UserError for slices that make no sense.
     """
@@ -117,12 +117,14 @@ def prepared(predictor: Predictor, *, tta: bool, tiled: bool, every: bool = Fals
     own.tta, own.tiled = tta, tiled or predictor.tiled
     if predictor.task.name == INSTANCE:
         own.adjust(nms=1.0, every_class=every)
+    elif predictor.task.name == DETECT:
+        own.adjust(nms=1.0)
     return own
 
 
 def overlap_of(predictor: Predictor) -> float:
-    """The overlap of masks that a model allows; 1 where it has none."""
-    return float(predictor.task.thresholds.get("nms", OVERLAP)) if predictor.task.name == INSTANCE else 1.0
+    """The overlap of objects that a model allows; 1 where it allows any."""
+    return float(predictor.task.thresholds.get("nms", OVERLAP if predictor.task.name == INSTANCE else 1.0))
 
 
 def find_objects(predictor: Predictor, files: Sequence[Path], report: Callable[[int, int], None]) -> Result:
