@@ -6,7 +6,7 @@ HOST ?= 127.0.0.1
 PORT ?= 7860
 WORKSPACE ?= workspace
 PROCESSES ?= 2
-SIDE_BY_SIDE = -n $(PROCESSES) --dist loadfile
+SIDE_BY_SIDE = -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 BIN := $(VENV)/bin
 INSTALL = @if command -v uv >/dev/null 2>&1; \
 	then uv pip install --quiet --python $(BIN)/python -r $(1) -c constraints.txt; \

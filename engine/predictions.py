@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -28,8 +29,15 @@ LONGEST_LIST = 1 << 20  # bytes of a text file with class names
 def class_names(text: str) -> list[str]:
     """Names in any script, as a list with commas (Chinese ones too) or the name of a text file with one name a line.
 
-    Raises UserError for a text file that is not there, is too large or names nothing.
+    Raises UserError for a text file that is not there, is too large or names nothing, and for a name that stands twice.
     """
+    names = _class_names(text)
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise UserError("class_names_twice", names=", ".join(twice[:20]))
+    return names
+
+
+def _class_names(text: str) -> list[str]:
     file = Path(text)
     try:
         there = file.is_file()

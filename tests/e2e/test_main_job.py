@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 def test_from_a_zip_to_a_model_that_finds_objects(page, app, tmp_path):
+    assert "libtorch" not in Path(f"/proc/{app.process.pid}/maps").read_text(), "the page opens without waiting for torch"
     generate("detect", tmp_path / "scenes", images=24, seed=1)
     converted = convert(page, shutil.make_archive(str(tmp_path / "scenes"), "zip", tmp_path / "scenes"), tmp_path / "scenes-coco.zip")
     bring_in(page, converted)

@@ -13,7 +13,7 @@ from engine.types import Instances, Sample
 from engine.workspace import Workspace
 from ui import plots, timeline
 from ui.pages import home
-from ui.pages.train import augmented, data, outlined, plan
+from ui.pages.train import augmented, data, outlined, pixels, plan
 
 OFFICIAL = TrainConfig(model="deimv2_s", augment="official", epochs=50, image_size=640)
 
@@ -72,17 +72,17 @@ def test_the_pictures_on_the_page_are_those_of_training():
     looks = [outlined.Look(random.integers(0, 255, (90, 120, 3), np.uint8), Instances(box, np.array([i])), (240, 180)) for i in range(3)]
     samples = [Sample(f"{i}.png", look.size, look.labels) for i, look in enumerate(looks)]
     for seed in range(8):
-        seen, labels = augmented._published(looks[0], config, seed, lambda number: looks[number % 2 + 1])
-        pixels, target = tasks.get("detect").encode_mixed(config, samples[0], looks[0].picture, seed, stages.most_active(config),
+        seen, labels = pixels._published(looks[0], config, seed, lambda number: looks[number % 2 + 1])
+        learnt, target = tasks.get("detect").encode_mixed(config, samples[0], looks[0].picture, seed, stages.most_active(config),
                                                           lambda number: (samples[number % 2 + 1], looks[number % 2 + 1].picture))
-        assert np.array_equal(seen, pixels) and labels.classes.tolist() == target["labels"].tolist()
+        assert np.array_equal(seen, learnt) and labels.classes.tolist() == target["labels"].tolist()
         centres = (labels.boxes[:, :2] + labels.boxes[:, 2:]) / 2 / 128
         np.testing.assert_allclose(centres, target["boxes"][:, :2].numpy(), atol=1e-5)
 
 
 def test_a_picture_alone_is_shown_as_well():
     labels = Instances(np.array([[10, 10, 50, 50]], np.float32), np.array([0]))
-    seen, found = augmented.transformed(np.zeros((60, 80, 3), np.uint8), labels, (80, 60), TrainConfig(augment="official", image_size=64), 0)
+    seen, found = pixels.transformed(np.zeros((60, 80, 3), np.uint8), labels, (80, 60), TrainConfig(augment="official", image_size=64), 0)
     assert seen.shape == (64, 64, 3) and isinstance(found, Instances)
 
 

@@ -11,7 +11,7 @@ from engine.runs import Run
 from engine.types import IGNORE, Instances, Polygons, SemanticMask, UserError
 from engine.workspace import Workspace
 from ui.pages import home
-from ui.pages.train import augmented, compare, data, groups, pictures, plan, validation
+from ui.pages.train import augmented, compare, data, groups, pictures, pixels, plan, validation
 
 
 def a_set(task):
@@ -41,33 +41,33 @@ def test_a_mask_moves_with_its_image(augment):
     picture = striped()
     mask = SemanticMask(classes=(picture[..., 0] > 100).astype(np.uint16))
     config = TrainConfig(task="semantic", augment=augment, image_size=64)
-    seen, moved = augmented.transformed(picture, mask, (96, 64), config, 3)
+    seen, moved = pixels.transformed(picture, mask, (96, 64), config, 3)
     assert seen.shape == (64, 64, 3)
     inside = moved.classes != IGNORE
     gray = seen.mean(-1)
     middle = (gray[inside].min() + gray[inside].max()) / 2  # colours change as well
     assert (moved.classes[inside] == (gray > middle)[inside]).mean() > 0.9
-    again, _ = augmented.transformed(picture, mask, (96, 64), config, 3)
+    again, _ = pixels.transformed(picture, mask, (96, 64), config, 3)
     assert np.array_equal(seen, again)
 
 
 def test_layers_outlines_and_pieces_move_too():
     picture = striped()
     layers = SemanticMask(layers=np.stack([picture[..., 0] > 100, picture[..., 0] < 100]))
-    _, moved = augmented.transformed(picture, layers, (96, 64), TrainConfig(task="semantic", augment="none", image_size=32), 0)
+    _, moved = pixels.transformed(picture, layers, (96, 64), TrainConfig(task="semantic", augment="none", image_size=32), 0)
     assert moved.layers.shape == (2, 32, 32)
     ring = Polygons((np.array([[0, 0], [96, 0], [96, 128], [0, 128.0]]),))
     outline = Instances(np.array([[0, 0, 96, 128]]), np.array([0]), shapes=(ring,))
-    _, area = augmented.transformed(picture, outline, (192, 128), TrainConfig(task="semantic", augment="none", image_size=32), 0)
+    _, area = pixels.transformed(picture, outline, (192, 128), TrainConfig(task="semantic", augment="none", image_size=32), 0)
     assert area.layers[0][:, :15].all()
     assert not area.layers[0][:, 17:].any()
-    piece, _ = augmented.transformed(picture, layers, (96, 64), TrainConfig(task="semantic", augment="none", image_size=32, resize="crop"), 1)
+    piece, _ = pixels.transformed(picture, layers, (96, 64), TrainConfig(task="semantic", augment="none", image_size=32, resize="crop"), 1)
     assert piece.shape == (32, 32, 3)
 
 
 def test_boxes_come_at_the_size_of_training():
     boxes = Instances(np.array([[0, 0, 96, 128]]), np.array([1]))
-    _, moved = augmented.transformed(striped(), boxes, (192, 128), TrainConfig(augment="none", image_size=64), 0)
+    _, moved = pixels.transformed(striped(), boxes, (192, 128), TrainConfig(augment="none", image_size=64), 0)
     assert moved.boxes.tolist() == [[0, 0, 32, 64]]
 
 

@@ -46,6 +46,12 @@ def test_a_file_of_names_that_is_missing_or_empty_is_told(tmp_path):
     assert class_names("a" * 5000) == ["a" * 5000], "a list may be longer than a file name"
 
 
+def test_a_name_that_stands_twice_is_a_mistake():
+    with pytest.raises(UserError) as caught:
+        class_names("猫,狗, 猫")
+    assert caught.value.key == "class_names_twice" and "猫" in str(caught.value)
+
+
 def test_more_names_than_classes_are_a_mistake(weights):
     with pytest.raises(UserError) as caught:
         load(weights, "deimv2_atto", device="cpu", classes=[*NAMES, "桥"])
