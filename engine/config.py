@@ -62,6 +62,7 @@ class TrainConfig:
     clip: float = option(-1.0, low=-1, high=1000, group="optimiser")
     accumulate: int = option(1, low=1, high=256, group="optimiser")
     ema: float = option(0.0, low=0, high=0.99999, group="optimiser")
+    denoising: int = option(AUTO, low=0, high=2000, group="loss", tasks=("detect",))
     nms: float = option(-1.0, low=-1, high=1, group="loss", tasks=("detect",))
     loss: str = option("auto", choices=LOSSES, group="loss", tasks=MASKS_AND_TAGS)
     class_weights: str = option("none", choices=("none", "balanced"), group="loss", tasks=MASKS_AND_TAGS)

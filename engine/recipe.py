@@ -23,6 +23,8 @@ FEW_OBJECTS = 5
 MOST_NAMES = 20
 DETECTIONS = 100  # objects of an image that are told and counted, where there are outlines
 SIZES = ("backbone", "hidden_dim", "encoder_layers", "encoder_ffn", "decoder_layers", "decoder_ffn", "di_layers")  # options that change the memory
+DENOISING = (40, 100)  # disturbed labels on a processor: at least, at most; the latter as published
+COPIES = 4  # of each object of the fullest image
 ROOM = 50  # counts that are suggested are multiples of it
 OPEN: dict[str, Any] = {"weight_decay": -1, "clip": -1, "patience": -1, "schedule": "auto", "nms": -1}  # where 0 is a value of its own
 
@@ -107,6 +109,9 @@ def suggest(config: TrainConfig, spec: ModelSpec, data: DataFacts, machine: Mach
     settle("clip", spec.clip, "clip_model")
     settle("schedule", spec.schedule, "schedule_model")
     settle("patience", PATIENCE if spec.task in MASKS_AND_TAGS and config.epochs else 0, "patience_task")
+    if spec.task == "detect" and on_cpu:
+        settle("denoising", min(DENOISING[1], max(DENOISING[0], COPIES * data.most_objects)), "denoising_cpu", copies=COPIES, least=DENOISING[0],
+               published=DENOISING[1])
     if spec.task == "detect" and data.overlap:
         settle("nms", data.overlap, "nms_data" if data.overlap < 1 else "nms_crowded")
     return Plan(config, tuple(found))

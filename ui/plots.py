@@ -194,7 +194,8 @@ def schedule_picture(config: TrainConfig, total_steps: int, epochs: int, end: st
               for name, a, b in parts if b > a]
     axis = tag("div", tag("span", "0"), tag("span", end), class_="lb-schedule-axis")
     decay = f"{ema_decay(config, total_steps):.5g}" if known else ""
-    lines = [tag("span", tag("i", class_="lb-key lb-key-rate"), t("schedule.rate", language)),
+    rates = f"{config.lr:.3g} → {config.lr * curve[-1]:.3g}" if config.lr else ""
+    lines = [tag("span", tag("i", class_="lb-key lb-key-rate"), t("schedule.rate", language), *((" ", tag("b", rates)) if rates else ())),
              tag("span", tag("i", class_="lb-key lb-key-ema"), t("schedule.ema", language), *((" ", tag("b", decay)) if decay else ()))]
     stages = timeline.bars(config, epochs, language, known=known)
     return tag("figure", drawing, axis, stages, tag("figcaption", *lines, *legend, class_="lb-legend"), class_="lb-schedule")

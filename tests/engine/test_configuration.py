@@ -74,6 +74,7 @@ CASES = {
     "clip": ({}, 0.01, RUN),
     "accumulate": ({}, 2, RUN),
     "ema": ({}, 0.99, RUN),
+    "denoising": ({"model": "deimv2_atto"}, 4, LIMITS),
     "nms": ({"model": "deimv2_atto"}, 0.4, LIMITS),
     "loss": ({}, "focal", RUN),
     "class_weights": ({}, "balanced", RUN),
@@ -226,10 +227,11 @@ def machine(config):
 
 
 def limits(config):
-    """What decides among predictions: two boxes of a class become one where they overlap as much."""
+    """Of a detector: whether two boxes of a class that overlap by 0.6 are one, and how many disturbed labels it learns from."""
     session = Session(config, folder() / "scratch", "none")
     boxes = torch.tensor([[[0.5, 0.5, 0.4, 0.4], [0.6, 0.5, 0.4, 0.4]]])
-    return len(session.task.decode({"logits": torch.tensor([[[2.0, -9.0], [1.0, -9.0]]]), "boxes": boxes}, [(32, 32)])[0].above(0.5))
+    found = session.task.decode({"logits": torch.tensor([[[2.0, -9.0], [1.0, -9.0]]]), "boxes": boxes}, [(32, 32)])[0].above(0.5)
+    return len(found), session.network.config.denoising_queries
 
 
 LOOK = {RUN: run, PLAN: plan, JUDGE: judge, LOSS: loss, MACHINE: machine, LIMITS: limits}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from engine.config import TrainConfig
 from engine.models.deimv2 import keys
 from engine.models.deimv2.adapter import AdaptedViT
 from engine.models.deimv2.backbone import HGNetV2
@@ -16,7 +18,7 @@ from engine.models.deimv2.decoder import Decoder, Predictions
 from engine.models.deimv2.denoising import Denoising, make_denoising
 from engine.models.deimv2.encoder import ENCODERS
 from engine.models.matching import Targets
-from engine.models.network import BackboneFile, LoadMap, Network
+from engine.models.network import BackboneFile, Balance, LoadMap, Network
 
 
 class DEIMv2(Network):
@@ -47,6 +49,9 @@ class DEIMv2(Network):
         outputs = self.forward_training(images, truths)
         with torch.autocast(images.device.type, enabled=False):
             return self.criterion(*outputs, truths, self.decoder.up, self.decoder.reg_scale)
+
+    def configure(self, config: TrainConfig, balance: Balance | None) -> None:
+        self.config = replace(self.config, denoising_queries=config.denoising or self.config.denoising_queries)
 
     def share_counts(self, mean: Callable[[float], float]) -> bool:
         self.criterion.mean = mean
