@@ -79,7 +79,7 @@ class TrainConfig:
     giou_loss: float = option(2.0, low=0, high=100, group="loss", tasks=("instance",))
     mask_loss: float = option(5.0, low=0, high=100, group="loss", tasks=("instance",))
     dice_loss: float = option(5.0, low=0, high=100, group="loss", tasks=("instance",))
-    augment: str = option("standard", choices=("none", "flip", "standard", "official", "large_scale", "tutorial"), group="data")
+    augment: str = option("auto", choices=("auto", "none", "flip", "standard", "official", "large_scale", "tutorial"), group="data")
     copy_paste: float = option(0.0, low=0, high=1, advanced=False, group="data", tasks=("instance",))
     resize: str = option("stretch", choices=("stretch", "crop"), group="data", tasks=("semantic",))
     sampling: str = option("plain", choices=("plain", "balanced"), group="data", tasks=(*MASKS_AND_TAGS, "instance"))

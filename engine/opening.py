@@ -133,7 +133,8 @@ def facts_of(data: Data) -> DataFacts:
     objects = [each.labels for each in data.train if isinstance(each.labels, Instances)]
     counts = np.bincount(np.concatenate([each.classes for each in objects]), minlength=len(data.classes)) if objects else np.zeros(0)
     rare = tuple(name for name, count in zip(data.classes, counts, strict=False) if count < FEW_OBJECTS)
-    return DataFacts(len(data.train), len(data.valid), len(data.classes), max(map(len, objects), default=0), rare, allowed_overlap(objects))
+    return DataFacts(len(data.train), len(data.valid), len(data.classes), max(map(len, objects), default=0), rare, allowed_overlap(objects),
+                     sum(map(len, objects)) / max(1, len(data.train)))
 
 
 def worker_count(config: TrainConfig, device: torch.device) -> int:

@@ -13,10 +13,10 @@ from engine.types import UserError
 ONLY: dict[tuple[str, str], tuple[str, ...]] = {  # (setting, task) -> the choices that the task has
     ("loss", "semantic"): ("auto", "dice_bce", "focal", "tversky", "focal_tversky", "lovasz", "jaccard", "cross_entropy"),
     ("loss", "classify"): ("auto", "bce", "asymmetric", "focal", "cross_entropy"),
-    ("augment", "detect"): ("none", "flip", "standard", "official"),
-    ("augment", "instance"): ("none", "flip", "standard", "large_scale"),
-    ("augment", "semantic"): ("none", "flip", "standard", "tutorial"),
-    ("augment", "classify"): ("none", "flip", "standard", "tutorial"),
+    ("augment", "detect"): ("auto", "none", "flip", "standard", "official"),
+    ("augment", "instance"): ("auto", "none", "flip", "standard", "large_scale"),
+    ("augment", "semantic"): ("auto", "none", "flip", "standard", "tutorial"),
+    ("augment", "classify"): ("auto", "none", "flip", "standard", "tutorial"),
     ("schedule", "detect"): ("auto", "flat_cosine", "cosine"),
     ("schedule", "instance"): ("auto", "flat_cosine", "cosine"),
 }

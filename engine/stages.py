@@ -19,7 +19,7 @@ from engine.config import TrainConfig
 from engine.models import Official, models
 
 OFFICIAL = "official"
-MIXED = (OFFICIAL, "standard", "large_scale", "tutorial")  # presets that do more than mirror
+MIXED = (OFFICIAL, "auto", "standard", "large_scale", "tutorial")  # presets that do more than mirror
 REFERENCE, TAIL, START = 50, 12, 4  # epochs: of the tutorial's run, plain ones after them, plain ones before
 PLAIN_TAIL, FLAT, FINAL = 0.15, 0.5, 0.1  # of the other presets: shares of the run, share of the rate
 LATE = 0.9

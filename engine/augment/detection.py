@@ -7,11 +7,14 @@ import numpy as np
 
 from engine.augment import seed_all
 
+PRESETS = ("none", "flip", "standard")
 FILL = 114
 
 
 def pipeline(preset: str, *, strong: bool) -> A.Compose | None:
     """The transforms of `preset` ("none", "flip", "standard"); `strong` False leaves the flip only (first and last epochs)."""
+    if preset not in PRESETS:
+        raise ValueError(f"augmentation preset {preset!r}: one of {', '.join(PRESETS)} expected")
     if preset == "none":
         return None
     steps: list[A.BasicTransform | A.BaseCompose] = [A.HorizontalFlip(p=0.5)]

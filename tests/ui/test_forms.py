@@ -158,7 +158,7 @@ def test_losses_are_those_of_the_task_and_together_they_are_all():
 def test_a_choice_that_may_stay_is_not_sent_back():
     augment = field("augment")
     assert "value" not in forms.choices_update(augment, "semantic", "tutorial"), "the form may have changed meanwhile"
-    assert forms.choices_update(augment, "detect", "tutorial")["value"] == "standard"
+    assert forms.choices_update(augment, "detect", "tutorial")["value"] == "auto"
 
 
 def test_a_form_means_the_model_with_its_changed_options_and_drops_what_it_does_not_read():

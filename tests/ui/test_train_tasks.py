@@ -76,7 +76,7 @@ def test_the_page_shows_augmented_images_of_every_task_and_others_when_asked_aga
     monkeypatch.setattr(home, "SAMPLE_IMAGES", 6)
     workspace = Workspace(tmp_path / "w")
     found = data.find(workspace, home.make_sample(workspace, lambda *told: None, "en", kind))
-    config = TrainConfig(task=kind, image_size=64)
+    config = TrainConfig(augment="standard", task=kind, image_size=64)
     first, again, other = (augmented.grid(found, config, seed, "en") for seed in (0, 0, 1))
     assert first.count("<img") >= 3
     assert first == again

@@ -80,14 +80,6 @@ def test_a_few_exceptions_other_classes_crowds_and_labels_given_twice_do_not_cou
     assert allowed_overlap([]) == 0.7
 
 
-@pytest.mark.parametrize(("device", "most", "wanted"), [("cpu", 3, 40), ("cpu", 15, 60), ("cpu", 400, 100), ("cuda", 3, 0)])
-def test_disturbed_labels_are_as_many_as_a_processor_has_time_for(device, most, wanted):
-    facts = DataFacts(100, 20, 2, most_objects=most)
-    plan = suggest(TrainConfig(device=device), models.get("deimv2_atto"), facts, Machine(device, 24.0), pretrained=False)
-    assert plan.config.denoising == wanted
-    assert suggest(TrainConfig(denoising=7), models.get("deimv2_atto"), facts, Machine(device, 24.0), pretrained=False).config.denoising == 7
-
-
 def test_the_recipe_takes_it_from_the_data_unless_a_person_said():
     facts = DataFacts(100, 20, 2, overlap=0.8)
     plan = suggest(TrainConfig(device="cpu"), models.get("deimv2_atto"), facts, Machine(), pretrained=False)

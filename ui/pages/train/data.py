@@ -47,7 +47,8 @@ def facts(dataset: Dataset) -> DataFacts:
     if dataset.task not in OBJECT_TASKS:
         return DataFacts(train, valid, len(dataset.classes))
     rare = tuple(name for name, objects in counts.get("train", {}).get("classes", {}).items() if objects < FEW_TO_LEARN)
-    return DataFacts(train, valid, len(dataset.classes), dataset.most_objects().get("train", 0), rare)
+    objects = sum(counts.get("train", {}).get("classes", {}).values()) / max(1, _labeled(counts, "train"))
+    return DataFacts(train, valid, len(dataset.classes), dataset.most_objects().get("train", 0), rare, objects=objects)
 
 
 def _labeled(counts: dict[str, dict[str, Any]], split: str) -> int:
