@@ -42,7 +42,10 @@ def test_every_open_value_is_derived_and_every_given_one_kept():
     plan = suggest(TrainConfig(lr=0.123, batch=3), spec, DataFacts(200, 50, 4, 9), Machine("cpu", 0, 2), pretrained=False)
     assert (plan.config.lr, plan.config.batch) == (0.123, 3)
     assert plan.config.image_size == 320 and plan.config.minutes > 0 and plan.config.backbone_lr > 0
-    assert {each.name for each in plan.derived} == {"image_size", "minutes", "backbone_lr", "weight_decay", "clip", "schedule", "patience"}
+    derived = {"image_size", "minutes", "augment", "backbone_lr", "weight_decay", "clip", "schedule", "patience", "denoising"}
+    assert {each.name for each in plan.derived} == derived
+    counted = suggest(TrainConfig(), spec, DataFacts(200, 50, 4, 9, overlap=0.7), Machine("cpu", 0, 2), pretrained=False)
+    assert {each.name for each in counted.derived} == derived | {"lr", "batch", "nms"}
     gpu = suggest(TrainConfig(), spec, DataFacts(200, 50, 4, 9), Machine("cuda", 24, 8), pretrained=True).config
     assert gpu.image_size == 640 and gpu.epochs >= 12 and gpu.batch in (8, 16, 32)
 
