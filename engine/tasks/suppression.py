@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from engine.datasets import labeling_lists
 from engine.tasks.mask_decoding import as_coco
 from engine.types import Instances
 
@@ -20,9 +21,8 @@ def overlaps(first: Instances, second: Instances) -> np.ndarray:
     if not len(first) or not len(second):
         return np.zeros((len(first), len(second)))
     if first.shapes is None or second.shapes is None:
-        pairs = coco_mask.iou(_corner_and_size(first.boxes), _corner_and_size(second.boxes), [0] * len(second))
-    else:
-        pairs = coco_mask.iou([as_coco(each) for each in first.shapes], [as_coco(each) for each in second.shapes], [0] * len(second))
+        return labeling_lists.overlaps(first.boxes, second.boxes)
+    pairs = coco_mask.iou([as_coco(each) for each in first.shapes], [as_coco(each) for each in second.shapes], [0] * len(second))
     return np.asarray(pairs, np.float64).reshape(len(first), len(second))
 
 
@@ -53,13 +53,6 @@ def _greatest(objects: Instances) -> np.ndarray:
     """f64[N]: of each object, the greatest overlap of its box with another one of its class, labels given twice left out."""
     if len(objects) < 2:
         return np.zeros(len(objects))
-    boxes = _corner_and_size(objects.boxes)
-    shared = np.asarray(coco_mask.iou(boxes, boxes, [0] * len(boxes)), np.float64)
+    shared = labeling_lists.overlaps(objects.boxes, objects.boxes)
     shared[(objects.classes[:, None] != objects.classes) | (shared > SAME_LABEL)] = 0
     return shared.max(1)
-
-
-def _corner_and_size(boxes: np.ndarray) -> np.ndarray:
-    """f64[N,4]: left, top, width, height of boxes xyxy."""
-    corners = np.asarray(boxes, np.float64)
-    return np.ascontiguousarray(np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1))

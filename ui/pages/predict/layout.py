@@ -121,7 +121,7 @@ def _filters() -> dict[str, Any]:
         return {
             "own": gr.Checkbox(True, label=label("predict.own"), info=label("predict.own.help"), visible=False, elem_id="lb-predict-own"),
             "threshold": gr.Slider(0.0, 1.0, DEFAULT_THRESHOLD, step=0.01, label=label("predict.threshold"), elem_id="lb-predict-threshold"),
-            "nms": gr.Slider(0.05, 1.0, OVERLAP, step=0.05, label=label("predict.nms"), info=label("predict.nms.help"), visible=False,
+            "nms": gr.Slider(0.0, 1.0, OVERLAP, step=0.05, label=label("predict.nms"), info=label("predict.nms.help"), visible=False,
                              elem_id="lb-predict-nms"),
             "only": gr.Dropdown([], multiselect=True, label=label("predict.only"), info=label("predict.only.help"), elem_id="lb-predict-only"),
             "explain": gr.Dropdown([], label=label("predict.explain"), info=label("predict.explain.help"), visible=False,
