@@ -21,7 +21,7 @@ def build(workspace: Path | str | Workspace, *, demo: bool = False) -> gr.Blocks
     with gr.Blocks(title="Lightbox", analytics_enabled=False, delete_cache=(CACHE_S, CACHE_S), fill_width=True) as blocks:
         parts = header.build(workspace, demo)
         tabs = gr.Tabs(elem_id="lb-pages", selected=PAGES[0])
-        app = App(workspace, blocks, parts["dataset"], parts["run"], tabs, parts["timer"], demo)
+        app = App(workspace, blocks, parts["dataset"], parts["run"], tabs, parts["pulse"], demo)
         with tabs:
             for name in PAGES:
                 with gr.Tab(label(f"page.{name}"), id=name, elem_id=f"lb-page-{name}") as app.tab[name]:

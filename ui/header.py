@@ -11,7 +11,7 @@ from engine.datasets.store import Dataset
 from engine.jobs import local
 from engine.runs import ACTIVE, Run
 from engine.workspace import Workspace
-from ui import html, theme
+from ui import html, pulse, theme
 from ui.guard import guarded
 from ui.html import Html, tag
 from ui.i18n import NAMES, label, language_of, static, t
@@ -31,7 +31,6 @@ from ui.selection import (
     signature,
 )
 
-TICK_S = 2
 JOBS_JS = """
 element.addEventListener('click', (event) => {
   const stop = event.target.closest('[data-run], [data-looked]');
@@ -57,7 +56,7 @@ def build(workspace: Workspace, demo: bool) -> dict[str, Any]:
             run = gr.Dropdown(runs, value=pick(runs, None) or None, label=label("header.run"), elem_id="lb-run", **look)
         jobs = gr.HTML(static(_pill_of_none), elem_id="lb-jobs", js_on_load=JOBS_JS)
         gr.HTML(static(_controls), elem_id="lb-controls", js_on_load=None)
-    return {"dataset": dataset, "run": run, "jobs": jobs, "timer": gr.Timer(TICK_S)}
+    return {"dataset": dataset, "run": run, "jobs": jobs, "pulse": pulse.build(workspace, lambda: jobs_html(workspace, "en"))}
 
 
 def wire(app: App, jobs: gr.HTML) -> None:
@@ -74,7 +73,6 @@ def wire(app: App, jobs: gr.HTML) -> None:
     @guarded
     def tick(dataset: str | None, run: str | None, last: Any, request: gr.Request) -> tuple[Any, ...]:
         language = language_of(request)
-        local.advance(workspace.runs_folder)
         now = _seen(workspace, language)
         if now == last:
             return (gr.skip(),) * 4
@@ -90,7 +88,7 @@ def wire(app: App, jobs: gr.HTML) -> None:
     quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
     app.blocks.load(opened, None, [app.dataset, app.run, jobs, app.tabs, seen], **quiet).then(
         None, None, None, js="() => { setTimeout(lightbox.settle, 300); }", **quiet)
-    app.timer.tick(tick, [app.dataset, app.run, seen], [app.dataset, app.run, jobs, seen], **quiet, **UNCHECKED)
+    app.pulse.header(tick, [app.dataset, app.run, seen], [app.dataset, app.run, jobs, seen], **quiet, **UNCHECKED)
     jobs.stop(stop, None, jobs, **quiet)
     for name, part in (("dataset", app.dataset), ("run", app.run)):
         part.change(None, part, None, js=f"(value) => {{ lightbox.remember('{name}', value); }}", **quiet)

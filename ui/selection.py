@@ -37,7 +37,7 @@ class App:
     dataset: gr.Dropdown
     run: gr.Dropdown
     tabs: gr.Tabs
-    timer: gr.Timer
+    pulse: gr.HTML
     demo: bool = False
     tab: dict[str, gr.Tab] = field(default_factory=dict)
     run_view: list[Any] = field(default_factory=list)

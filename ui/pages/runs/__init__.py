@@ -22,7 +22,6 @@ from ui.selection import App, choose_run, go_to, name_of
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 PLAIN: dict[str, Any] = {"apply_default_css": False}
-TICK_S = 2.0
 LOSS = "loss"
 COMPARISON_JS = """
 let sorted = null;
@@ -211,7 +210,7 @@ def _wire_table(app: App, parts: Parts) -> None:
     for changed in (app.tab["runs"].select(entered, [parts.picked, app.run], parts.everything, **QUIET),
                     parts.table.pick(pick, None, parts.everything, **QUIET), parts.metric.input(lambda: None, None, None, **QUIET)):
         changed.then(draw, compared, plot, **QUIET).then(draw, compared, plot, **QUIET)  # emptied first, then drawn
-    gr.Timer(TICK_S).tick(tick, [*compared, parts.seen], [*parts.everything, *plot], trigger_mode="once", **QUIET)
+    app.pulse.runs(tick, [*compared, parts.seen], [*parts.everything, *plot], trigger_mode="once", **QUIET)
     for listed in (parts.table, parts.measured):
         listed.open(open_run, None, [app.run, app.tabs, *app.run_view], **QUIET)
 
@@ -240,7 +239,7 @@ def _wire_comparisons(app: App, parts: Parts) -> None:
         return shown(workspace, [run.id for run in members], language_of(request))
 
     parts.group.input(show, parts.group, outputs, **QUIET)
-    gr.Timer(TICK_S).tick(tick, [parts.group, seen], [*outputs, seen], trigger_mode="once", **QUIET)
+    app.pulse.runs(tick, [parts.group, seen], [*outputs, seen], trigger_mode="once", **QUIET)
     compare, plot = [parts.picked, parts.metric, parts.drawn], [parts.plot, parts.drawn]
 
     @guarded

@@ -21,7 +21,6 @@ from ui.weights_files import add_weights
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 LOOSE: dict[str, Any] = {**QUIET, **UNCHECKED}
 PATIENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-TICK_S = 1.0
 REMEMBER_JS = "() => {{ lightbox.remember('train', '{0}'); window.scrollTo(0, 0); }}"
 
 
@@ -80,7 +79,7 @@ def _wire_views(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
     app.blocks.load(opened, None, [*switches, known, data_known], **QUIET)
     app.dataset.change(other_data, [app.dataset, data_known, view.shown], [*switches, data_known], **LOOSE)
     app.run.change(chosen, [app.run, known], [*switches, known], **LOOSE)
-    app.timer.tick(tick, [view.shown, noted], [form.running, noted], trigger_mode="once", **QUIET)
+    app.pulse.train(tick, [view.shown, noted], [form.running, noted], trigger_mode="once", **QUIET)
     view.new.click(lambda: show(None), None, switches, **QUIET).then(None, None, None, js=REMEMBER_JS.format("new"), **QUIET)
     form.watch.click(lambda: show(monitor.newest_active(workspace)), None, switches, **QUIET).then(
         None, None, None, js=REMEMBER_JS.format(""), **QUIET)
@@ -289,7 +288,7 @@ def _wire_monitor(app: App, view: monitor.Monitor) -> None:
         return gr.Button(visible=False)
 
     seen = [view.shown, view.watch]
-    gr.Timer(TICK_S).tick(tick, seen, view.outputs, trigger_mode="once", **QUIET)
+    app.pulse.train(tick, seen, view.outputs, trigger_mode="once", **QUIET)
     view.shown.change(tick, seen, view.outputs, **QUIET).then(tick, seen, view.outputs, **QUIET)
     view.stop.click(stop, view.shown, view.stop, **QUIET).then(tick, seen, view.outputs, **QUIET)
     view.resume.click(resume, view.shown, view.resume, **PATIENT).then(tick, seen, view.outputs, **QUIET)
