@@ -79,9 +79,10 @@ class App:
         return [run for run in map(Run, sorted((self.workspace / "runs").iterdir())) if run.exists()]
 
 
-@pytest.fixture
-def app(tmp_path):
-    served = App(tmp_path / "workspace")
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    """One app for the tests of a file: each brings a data set of its own, and a page opens with the newest."""
+    served = App(tmp_path_factory.mktemp("app") / "workspace")
     yield served
     served.kill()
     for run in served.runs():

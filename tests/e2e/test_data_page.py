@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
-def cones(tmp_path):
+def cones(app, tmp_path):
     """Thirty images, all to train on; one has a box that leaves it."""
     root = tmp_path / "set"
     for part in ("images", "labels"):
@@ -20,7 +20,7 @@ def cones(tmp_path):
         Image.fromarray(blocks).resize((64, 48)).save(root / "train" / "images" / f"img{number:02d}.png")
         (root / "train" / "labels" / f"img{number:02d}.txt").write_text(f"{number % 2} {'0.9' if number == 3 else '0.5'} 0.5 0.4 0.4\n")
     (root / "data.yaml").write_text("train: train/images\nnames: [cone, cube]\n")
-    return Workspace(tmp_path / "workspace").import_dataset(root, "cones")[0]
+    return Workspace(app.workspace).import_dataset(root, "cones")[0]
 
 
 def test_a_set_is_looked_through_mended_and_brought_back(cones, page, app):

@@ -20,7 +20,7 @@ VIEWS = {"Browse": "#lb-data-grid img[src]", "Health": "#lb-health-problems .lb-
 
 
 @pytest.fixture
-def hostile(tmp_path):
+def hostile(app, tmp_path):
     """A data set of the app's own workspace, imported before it starts."""
     root = tmp_path / "set"
     for number, name in enumerate(FILES):
@@ -30,7 +30,7 @@ def hostile(tmp_path):
         lines = [f"{c} 0.{c + 2} 0.5 0.2 0.5" for c in range(len(CLASSES))]
         (root / "labels" / f"{name.rpartition('.')[0]}.txt").write_text("\n".join([*lines, "99 0.5 0.5 0.2 0.2", "0 2.5 0.5 0.2 0.2"]))
     (root / "data.yaml").write_text("train: images\nnames:\n" + "".join("- " + repr_yaml(name) + "\n" for name in CLASSES), encoding="utf-8")
-    dataset, _ = Workspace(tmp_path / "workspace").import_dataset(root, '<img src=x onerror="window.__xss=9">')
+    dataset, _ = Workspace(app.workspace).import_dataset(root, '<img src=x onerror="window.__xss=9">')
     assert len(dataset.classes) == len(CLASSES)
     return dataset
 

@@ -16,7 +16,7 @@ CLASSES = ("剪刀", "tumor", "<b>x</b>")
 
 
 @pytest.fixture
-def tools(tmp_path):
+def tools(app, tmp_path):
     """Four images that nobody has labeled."""
     root = tmp_path / "set"
     (root / "train" / "images").mkdir(parents=True)
@@ -24,7 +24,7 @@ def tools(tmp_path):
         blocks = np.random.default_rng(number).integers(60, 200, (6, 8, 3), dtype=np.uint8)
         Image.fromarray(blocks).resize(SIZE).save(root / "train" / "images" / f"img{number}.png")
     (root / "data.yaml").write_text(f"train: train/images\nnames: {json.dumps(CLASSES)}\n", encoding="utf-8")
-    return Workspace(tmp_path / "workspace").import_dataset(root, "tools")[0]
+    return Workspace(app.workspace).import_dataset(root, "tools")[0]
 
 
 class Canvas:

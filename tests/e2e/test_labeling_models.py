@@ -37,15 +37,15 @@ def pictures(tmp_path):
 
 
 @pytest.fixture
-def discs(tmp_path, pictures):
-    made = Workspace(tmp_path / "workspace").import_dataset(pictures, "discs")[0]
+def discs(app, pictures):
+    made = Workspace(app.workspace).import_dataset(pictures, "discs")[0]
     for name in CLASSES:
         made.add_class(name)
     return made
 
 
 @pytest.fixture
-def model(tmp_path):
+def model(app):
     """A detector that was never trained and is half sure of everything."""
     torch.manual_seed(0)
     network, spec = create("deimv2_atto", len(CLASSES)), models.get("deimv2_atto")
@@ -53,7 +53,7 @@ def model(tmp_path):
         for name, values in network.named_parameters():
             if "score_head" in name and name.endswith("bias"):
                 values.zero_()
-    file = Workspace(tmp_path / "workspace").weights / "half-sure.pt"
+    file = Workspace(app.workspace).weights / "half-sure.pt"
     checkpoint.save({"model": network.state_dict(), "model_name": "deimv2_atto", "options": {"num_classes": len(CLASSES)}, "task": "detect",
                      "classes": list(CLASSES), "preprocess": {"resize": "stretch", "size": 64, "mean": list(spec.mean), "std": list(spec.std)},
                      "thresholds": {"score": 0.3}, "metrics": {}, "config": {}, "version": "test"}, file)
@@ -179,8 +179,10 @@ def test_an_object_is_pointed_at_and_a_region_is_filled(discs, page, app):
     assert len(discs.row(1).labels) == 2
 
 
-def test_from_bare_images_to_a_training(pictures, page, app, tmp_path):
+def test_from_bare_images_to_a_training(discs, pictures, page, app, tmp_path):
     page.open_tab("Data")
+    page.locator("#lb-data-file").wait_for(state="hidden")  # folded away where there are sets
+    page.get_by_role("button", name="Add a data set").click()
     page.locator("#lb-data-file input[type=file]").set_input_files(shutil.make_archive(str(tmp_path / "bare"), "zip", pictures))
     page.locator("#lb-data-seen .lb-good").wait_for()
     page.locator("#lb-data-import").click()
@@ -197,7 +199,7 @@ def test_from_bare_images_to_a_training(pictures, page, app, tmp_path):
         canvas.drag((60, 80), (140, 160))
         canvas.saved()
         canvas.keys("d")
-    made = Workspace(tmp_path / "workspace").datasets()[0]
+    made = next(each for each in Workspace(app.workspace).datasets() if each.name == "bare")
     assert made.classes == ("disc", "正方形")
     assert [len(row.labels) for row in made.page(0, 10)] == [1] * 4
     page.open_tab("Train")

@@ -36,7 +36,7 @@ def browser():
 
 
 @pytest.fixture
-def half_sure(tmp_path):
+def half_sure(app):
     """A detector that was never trained and is half sure of everything."""
     torch.manual_seed(0)
     network, spec = create("deimv2_atto", len(CLASSES)), models.get("deimv2_atto")
@@ -44,7 +44,7 @@ def half_sure(tmp_path):
         for name, values in network.named_parameters():
             if "score_head" in name and name.endswith("bias"):
                 values.zero_()
-    file = Workspace(tmp_path / "workspace").weights / "half-sure.pt"
+    file = Workspace(app.workspace).weights / "half-sure.pt"
     checkpoint.save({"model": network.state_dict(), "model_name": "deimv2_atto", "options": {"num_classes": len(CLASSES)}, "task": "detect",
                      "classes": list(CLASSES), "preprocess": {"resize": "stretch", "size": 64, "mean": list(spec.mean), "std": list(spec.std)},
                      "thresholds": {"score": 0.3}, "metrics": {}, "config": {}, "version": "test"}, file)
