@@ -29,7 +29,7 @@ def bars(config: TrainConfig, epochs: int, language: str, *, known: bool = True)
         when = counted if known else f"{100 * first:.0f}-{100 * last:.0f} %"
         kind = "lb-stage-bar lb-stage-change" if name in CHANGES else "lb-stage-bar"
         bar = tag("i", class_=kind, style=f"left:{100 * first:.2f}%;width:{100 * (last - first):.2f}%")
-        rows.append(tag("li", bar, tag("span", called, " ", tag("b", when)), class_="lb-stage"))
+        rows.append(tag("li", tag("span", called, " ", tag("b", when)), tag("div", bar, class_="lb-stage-track"), class_="lb-stage"))
     return tag("ul", join(rows), class_="lb-stages", aria_label=t("stage.all", language)) if rows else Html("")
 
 

@@ -19,8 +19,8 @@ OFFICIAL = TrainConfig(model="deimv2_s", augment="official", epochs=50, image_si
 
 
 def bars(drawing):
-    return {name: (float(left), float(width)) for left, width, name in
-            re.findall(r'left:([\d.]+)%;width:([\d.]+)%"></i><span>([^<]+) <b>', drawing)}
+    return {name: (float(left), float(width)) for name, left, width in
+            re.findall(r'<span>([^<]+) <b>.*?left:([\d.]+)%;width:([\d.]+)%"></i>', drawing)}
 
 
 def test_each_stage_has_a_bar_where_it_is_active():
