@@ -29,7 +29,8 @@ UNCHECKED: dict[str, Any] = {"preprocess": False}
 class App:
     """What a page gets. `dataset` and `run` hold ids ("" = none); a page that adds one returns `choose_dataset(...)` to it.
 
-    `show_run(id)` gives what the components of `run_view` (the monitor on Train) need to show a run; `late` is done once all pages stand.
+    `show_run(id)` gives what the components of `run_view` (the monitor on Train) need to show a run; `late` is done once all pages stand, and the
+    `counters` of `ui.latest` are put below them.
     """
 
     workspace: Workspace
@@ -43,6 +44,7 @@ class App:
     run_view: list[Any] = field(default_factory=list)
     show_run: Callable[[str], tuple[Any, ...]] = lambda run: ()
     late: list[Callable[[], None]] = field(default_factory=list)
+    counters: list[gr.Textbox] = field(default_factory=list)
 
 
 def dataset_choices(workspace: Workspace) -> Choices:

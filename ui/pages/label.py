@@ -15,6 +15,7 @@ from ui.annotator import annotator
 from ui.guard import guarded
 from ui.html import Html, tag
 from ui.i18n import label, static, t
+from ui.latest import latest
 from ui.pages.data.words import is_labeled
 from ui.selection import UNCHECKED, App, go_to
 
@@ -60,7 +61,7 @@ def build(app: App) -> None:
     everything = [nothing, canvas, kind, timer]
     to_data.click(lambda: go_to("data"), None, app.tabs, **QUIET)
     app.blocks.load(show, app.dataset, everything, **QUIET)
-    app.dataset.change(show, app.dataset, everything, **QUIET)
+    latest(app, [app.dataset.change], show, app.dataset, everything, **QUIET)
     app.tab["label"].select(look, app.dataset, [kind, timer], **QUIET)
     timer.tick(watch, app.dataset, [kind, timer], **QUIET)
     kind.input(choose, [app.dataset, kind], canvas, **QUIET).then(show, app.dataset, everything, **QUIET)

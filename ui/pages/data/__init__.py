@@ -15,6 +15,7 @@ from ui import html
 from ui.guard import guarded
 from ui.html import Html, tag
 from ui.i18n import label, language_of, static, t
+from ui.latest import latest
 from ui.pages.data import browse, classes, exporting, health, importing, splits, statistics, versions, words
 from ui.pages.data.exporting import Export
 from ui.pages.data.panel import LOOSE, QUIET, Panel, Room, form, now, sent
@@ -111,7 +112,7 @@ def _wire_views(room: Room, header: gr.HTML, frames: tuple[Any, ...], panels: di
 
     everything = [header, seen, room.views, *frames, *outputs]
     app.blocks.load(show_first, [app.dataset, view], everything, **LOOSE)
-    app.dataset.change(show_set, [app.dataset, view], everything, **LOOSE)
+    latest(app, [app.dataset.change], show_set, [app.dataset, view], everything, **LOOSE)
     room.changed.change(refresh, [app.dataset, view, *inputs], [header, seen, *outputs], **LOOSE)
     app.tab["data"].select(back, [app.dataset, seen], room.changed, **LOOSE)
     for name, tab in tabs.items():

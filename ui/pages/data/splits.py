@@ -17,6 +17,7 @@ from engine.types import SPLITS, UserError
 from ui.guard import guarded
 from ui.html import Html, tag
 from ui.i18n import label, language_of, static, t
+from ui.latest import latest
 from ui.pages.data import split_parts as parts
 from ui.pages.data.browse import done
 from ui.pages.data.panel import LONG, LOOSE, QUIET, Panel, Room, form, now, sent, together
@@ -157,14 +158,12 @@ def _wire(room: Room, fields: Sequence[Any], sliders: list[gr.Slider], apply: gr
         slider.input(None, [slider, *others], others, js=REST_JS.replace("$names", names), **QUIET)
         slider.release(look, inputs, preview, **newest)
     fields[3].input(lambda rule: gr.Textbox(visible=rule == "pattern"), fields[3], pattern, queue=False, **QUIET)
-    for part in (fields[3], fields[5]):
-        part.input(look, inputs, preview, **newest)
     for event in (pattern.submit, pattern.blur, fields[6].submit, fields[6].blur):
         event(look, inputs, preview, **newest)
     apply.click(deal, inputs, [preview, apply, room.changed], **LONG).failure(look, inputs, preview, **LOOSE).then(
         lambda: gr.Button(interactive=True), None, apply, **QUIET)
-    preview.send(pressed, None, room.views, **LOOSE)
-    preview.send(look, inputs, preview, **newest)
+    preview.send(pressed, None, room.views, **LOOSE).then(look, inputs, preview, **newest)
+    latest(room.app, [fields[3].input, fields[5].input], look, inputs, preview, **LONG)
 
 
 def previewed(dataset: Dataset, plan: Plan, language: str) -> Html:

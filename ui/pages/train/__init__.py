@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import gradio as gr
@@ -14,6 +15,7 @@ from engine.types import UserError
 from ui import forms
 from ui.guard import guarded
 from ui.i18n import language_of, t
+from ui.latest import latest
 from ui.pages.train import advice, augmented, compare, data, groups, monitor, plan, setup, words
 from ui.selection import UNCHECKED, App, choose_run, dataset_choices, go_to, pick, run_choices
 from ui.weights_files import add_weights
@@ -21,6 +23,7 @@ from ui.weights_files import add_weights
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 LOOSE: dict[str, Any] = {**QUIET, **UNCHECKED}
 PATIENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+SETTLE_JS = "(now, proposed) => { const [before, after] = JSON.parse(proposed); return (now ?? null) === before ? after : now; }"
 REMEMBER_JS = "() => {{ lightbox.remember('train', '{0}'); window.scrollTo(0, 0); }}"
 
 
@@ -28,7 +31,7 @@ def build(app: App) -> None:
     form, view = setup.build(), monitor.build()
     _wire_views(app, form, view)
     offered = _wire_form(app, form)
-    _wire_options(form)
+    _wire_options(app, form)
     _wire_augmented(app, form, offered)
     advice.wire(app, form.advice, form.inputs, lambda dataset, values: _chosen(app, form, dataset, values), form.model, form.parts)
     _wire_compare(app, form)
@@ -77,8 +80,8 @@ def _wire_views(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
     app.run_view = [*switches, known]
     app.show_run = lambda run: (*show(monitor.find(workspace, run)), run)
     app.blocks.load(opened, None, [*switches, known, data_known], **QUIET)
-    app.dataset.change(other_data, [app.dataset, data_known, view.shown], [*switches, data_known], **LOOSE)
-    app.run.change(chosen, [app.run, known], [*switches, known], **LOOSE)
+    latest(app, [app.dataset.change], other_data, [app.dataset, data_known, view.shown], [*switches, data_known], **LOOSE)
+    latest(app, [app.run.change], chosen, [app.run, known], [*switches, known], **LOOSE)
     app.pulse.train(tick, [view.shown, noted], [form.running, noted], trigger_mode="once", **QUIET)
     view.new.click(lambda: show(None), None, switches, **QUIET).then(None, None, None, js=REMEMBER_JS.format("new"), **QUIET)
     form.watch.click(lambda: show(monitor.newest_active(workspace)), None, switches, **QUIET).then(
@@ -94,7 +97,7 @@ def _wire_form(app: App, form: setup.Setup) -> list[Any]:
     def fill(dataset: str | None, draft: Any, request: gr.Request) -> list[Any]:
         language, kept = language_of(request), forms.restored(draft)
         draft = draft if isinstance(draft, dict) else {}
-        model, *steps = setup.models_for(data.find(workspace, dataset), draft.get("model"), language)
+        model, *steps = setup.models_for(data.find(workspace, dataset), setup.wanted_model(workspace, dataset, draft.get("model"), draft), language)
         length = draft["length"] if draft.get("length") in plan.LENGTHS else plan.LENGTHS[0]
         parts = [setup.filled(name, kept.get(name), length, workspace, language) for name in form.parts]
         values = {**setup.defaults(), **kept, "model": model["value"]}
@@ -109,11 +112,11 @@ def _wire_form(app: App, form: setup.Setup) -> list[Any]:
 
     @guarded
     def offer(dataset: str | None, chosen: str | None, draft: Any, request: gr.Request) -> list[Any]:
-        """While the page opens, the header may choose the set before the draft has filled the form."""
-        chosen = chosen or (draft.get("model") if isinstance(draft, dict) else None)
-        found = data.find(workspace, dataset)
-        model, *steps = setup.models_for(found, data.carried(found, chosen), language_of(request))
-        return [*steps, model]
+        """The models for the set, and which one to change to. While the page opens, this may come before the draft has filled the form."""
+        draft = draft if isinstance(draft, dict) else {}
+        wanted = setup.wanted_model(workspace, dataset, chosen or draft.get("model"), draft)
+        model, *steps = setup.models_for(data.find(workspace, dataset), wanted, language_of(request))
+        return [*steps, gr.update(choices=model["choices"]), json.dumps([chosen, model["value"]])]
 
     @guarded
     def offer_others(dataset: str | None, chosen: str | None, draft: Any, request: gr.Request) -> list[Any]:
@@ -126,22 +129,23 @@ def _wire_form(app: App, form: setup.Setup) -> list[Any]:
         return _refreshed(app, form, dataset, values, language_of(request))
 
     @guarded
-    def changed(*values: Any) -> tuple[dict[str, Any], bool]:
-        return form.values_of(values), True
+    def changed(dataset: str | None, *values: Any) -> tuple[dict[str, Any], bool]:
+        return {**form.values_of(values), "dataset": dataset}, True
 
     everything = [app.dataset, *form.inputs]
-    offered = [*form.steps, form.model]
+    offered = [*form.steps, form.model, form.proposed]
+    settled = {"fn": None, "inputs": [form.model, form.proposed], "outputs": form.model, "js": SETTLE_JS, **QUIET}
     more = [*form.groups.values(), *form.model_options.values()]
     filled = [*form.steps, *form.inputs, *more]
     app.blocks.load(fill, [app.dataset, form.draft], filled, **LOOSE)
     form.draft.change(fill_once, [app.dataset, form.draft, restored], [*filled, restored], **LOOSE)
     models_in = [app.dataset, form.model, form.draft]
-    entered = _wire_weights(app, form).then(offer_others, models_in, offered, **LOOSE)
+    entered = _wire_weights(app, form).then(offer_others, models_in, offered, **LOOSE).then(**settled)
     entered.then(refresh, everything, outputs, **PATIENT)
-    other = app.dataset.change(offer, models_in, offered, **LOOSE)
+    other = latest(app, [app.dataset.change], offer, models_in, offered, **LOOSE).then(**settled)
     other.then(refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
-    gr.on([part.change for part in form.inputs], refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
-    gr.on([part.input for part in form.inputs], changed, form.inputs, [form.draft, restored], trigger_mode="always_last", **QUIET)
+    latest(app, [part.change for part in form.inputs], refresh, everything, outputs, **PATIENT)
+    latest(app, [part.input for part in form.inputs], changed, everything, [form.draft, restored], **QUIET)
     form.length.input(setup.length_parts, form.length, [form.parts["minutes"], form.parts["epochs"]], **QUIET)
     form.open_data.click(lambda: go_to("data"), None, app.tabs, **QUIET)
     return [entered, other]
@@ -165,13 +169,13 @@ def _wire_weights(app: App, form: setup.Setup) -> Any:
     return app.tab["train"].select(now, weights, weights, **QUIET)
 
 
-def _wire_options(form: setup.Setup) -> None:
+def _wire_options(app: App, form: setup.Setup) -> None:
     """Which options show follows from the model and from some of their values."""
     @guarded
     def choose(*values: Any) -> list[Any]:
         return setup.option_updates(form, form.values_of(values))
 
-    gr.on([part.change for part in form.deciding], choose, form.inputs, form.depending, trigger_mode="always_last", **QUIET)
+    latest(app, [part.change for part in form.deciding], choose, form.inputs, form.depending, **QUIET)
 
 
 def _wire_augmented(app: App, form: setup.Setup, offered: list[Any]) -> None:
@@ -213,8 +217,7 @@ def _wire_compare(app: App, form: setup.Setup) -> None:
         return compare.update(data.find(app.workspace, dataset))
 
     form.compare.start.click(start, [app.dataset, picked, *form.inputs], [app.run, app.tabs, picked], **PATIENT)
-    for changed in (app.blocks.load, app.dataset.change):
-        changed(offered, app.dataset, picked, **LOOSE)
+    latest(app, [app.blocks.load, app.dataset.change], offered, app.dataset, picked, **LOOSE)
 
 
 def _refreshed(app: App, form: setup.Setup, dataset: str | None, values: tuple[Any, ...], language: str) -> list[Any]:

@@ -18,6 +18,7 @@ from engine.types import IGNORE, Instances, Labels, SemanticMask, Tags, UserErro
 from ui.guard import guarded
 from ui.html import Html, join, tag
 from ui.i18n import label, language_of, plural, static, t
+from ui.latest import latest
 from ui.pages.data.pictures import UNREADABLE, scaled
 from ui.pages.data.pictures import image as picture_of
 from ui.pages.train.data import find
@@ -65,7 +66,7 @@ def wire(app: App, shown: Augmented, planned: Callable[[Dataset, tuple[Any, ...]
 
     seen = [app.dataset, shown.seed, *inputs]
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    gr.on([*triggers, shown.seed.change], draw, seen, shown.pictures, trigger_mode="always_last", **quiet)
+    latest(app, [*triggers, shown.seed.change], draw, seen, shown.pictures, **quiet)
     for each in offered:
         each.then(draw, seen, shown.pictures, trigger_mode="always_last", **quiet)
     shown.again.click(lambda seed: seed + 1, shown.seed, shown.seed, queue=False, **quiet)

@@ -12,6 +12,7 @@ from engine.config import TrainConfig
 from engine.datasets.store import Dataset
 from engine.models import models
 from engine.settings import ONLY
+from engine.workspace import Workspace
 from ui import forms
 from ui.forms import Field
 from ui.html import Html, tag
@@ -33,6 +34,7 @@ PLAIN: dict[str, Any] = {"js_on_load": None, "apply_default_css": False}
 class Setup:
     """The components of the form; `parts` are those of the options, by name, `steps` the rows that need a model.
 
+    `proposed` is JSON: [the model that was chosen when a set came, the one to change to unless a person has chosen meanwhile].
     Options of a model are parts called `<model>.<option>`, in the column `model_options[<model>]`; advanced ones lie in `groups`.
     """
 
@@ -42,6 +44,7 @@ class Setup:
     data: gr.HTML
     open_data: gr.Button
     model: gr.Radio
+    proposed: gr.Textbox
     length: gr.Radio
     parts: dict[str, Any]
     add_weights: gr.UploadButton
@@ -92,6 +95,7 @@ def build() -> Setup:
                                   elem_classes="lb-lone-button")
         with _step(2, "model") as choosing:
             model = gr.Radio([], show_label=False, container=False, elem_id="lb-train-model", elem_classes="lb-choice-cards")
+            proposed = gr.Textbox("[null, null]", visible="hidden")
             parts.update(_model_options(model_options))
             compare = comparing.build()
         with _step(3, "plan", lambda: parts.update(_controls(plain))) as planning:
@@ -108,8 +112,8 @@ def build() -> Setup:
             start = gr.Button(label("train.start"), variant="primary", elem_id="lb-train-start", interactive=False)
     draft = gr.BrowserState({}, storage_key=DRAFT_KEY, secret=DRAFT_KEY)
     steps = (choosing, planning)
-    return Setup(column, running, watch, data, open_data, model, length, parts, add_weights, groups, model_options, advice, augmented, compare, plan,
-                 command, reason, start, draft, steps)
+    return Setup(column, running, watch, data, open_data, model, proposed, length, parts, add_weights, groups, model_options, advice, augmented,
+                 compare, plan, command, reason, start, draft, steps)
 
 
 class _step:
@@ -215,6 +219,11 @@ def _heading(group: str) -> Callable[[str], Html]:
 def length_parts(chosen: str) -> list[Any]:
     """Visibility of minutes and epochs."""
     return [gr.Textbox(visible=chosen == "minutes"), gr.Textbox(visible=chosen == "epochs")]
+
+
+def wanted_model(workspace: Workspace, dataset: str | None, chosen: str | None, draft: dict[str, Any]) -> str | None:
+    """The model to go on with: as chosen where that was for this very set, else what suits a set of its kind."""
+    return chosen if dataset and draft.get("dataset") == dataset else data_rules.carried(data_rules.find(workspace, dataset), chosen)
 
 
 def models_for(dataset: Dataset | None, wanted: str | None, language: str) -> list[dict[str, Any]]:
