@@ -43,6 +43,12 @@ def test_a_set_that_nobody_has_checked_is_neither_good_nor_bad(workspace, yolo_f
     assert words.health(dataset, "en")[0] in ("good", "warn")
 
 
+def test_a_note_of_the_import_alone_makes_no_set_good(workspace, yolo_folder):
+    noted = workspace.import_dataset(yolo_folder({"train": {"a": "0 0.5 0.5 0.5 0.5\n", "b": None}}, name="noted"), "noted")[0]
+    assert [each.severity for each in noted.problems()] == ["note"]
+    assert words.health(noted, "en") == ("none", "Not checked yet")
+
+
 def test_counts_in_words_know_one_from_many(workspace, yolo_folder):
     single, _ = workspace.import_dataset(yolo_folder({"train": {"a": "0 0.5 0.5 0.5 0.5\n"}}, yaml="train: train/images\nnames: [cat]\n"), "one")
     assert words.counts_in_words(single, "en") == "1 image · 1 object · 1 class"

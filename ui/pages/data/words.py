@@ -44,10 +44,10 @@ def kind(dataset: Dataset, language: str) -> str:
 
 
 def health(dataset: Dataset, language: str) -> tuple[str, str]:
-    """State of the health dot, and what it means."""
+    """State of the health dot, and what it means. Green only after a check: before it, nobody has opened the images."""
     report = dataset.report()
     problems = standing(dataset, report.problems if report is not None else None).open
-    if report is None and not problems:
+    if report is None and tone(problems) == "good":
         return "none", t("data.unchecked", language)
     return tone(problems), tally(problems, language)
 
