@@ -14,10 +14,8 @@ def latest(app: App, triggers: Sequence[Any], handler: Callable[..., Any], input
     """As `gr.on(..., trigger_mode="always_last")`, for several listeners of one event.
 
     Gradio repeats the whole event for a listener that was busy when it came, and with it all its other listeners; two of them keep each other
-    going for ever. Here each listens to a counter of its own, which the browser moves on; it stands outside the tabs, since what lies in a tab
-    that nobody has opened hears nothing.
+    going for ever. Here each listens to a counter of its own, which the browser moves on.
     """
-    count = gr.Textbox("0", visible="hidden", render=False)
-    app.counters.append(count)
+    count = app.out_of_sight("0")
     gr.on(list(triggers), None, count, count, js="(count) => String(Number(count) + 1)", queue=False, api_visibility="private")
     return count.change(handler, inputs, outputs, trigger_mode="always_last", **options)

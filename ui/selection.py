@@ -29,8 +29,8 @@ UNCHECKED: dict[str, Any] = {"preprocess": False}
 class App:
     """What a page gets. `dataset` and `run` hold ids ("" = none); a page that adds one returns `choose_dataset(...)` to it.
 
-    `show_run(id)` gives what the components of `run_view` (the monitor on Train) need to show a run; `late` is done once all pages stand, and the
-    `counters` of `ui.latest` are put below them.
+    `show_run(id)` gives what the components of `run_view` (the monitor on Train) need to show a run; `late` is done once all pages stand, and what is
+    `hidden` is put below them.
     """
 
     workspace: Workspace
@@ -44,7 +44,12 @@ class App:
     run_view: list[Any] = field(default_factory=list)
     show_run: Callable[[str], tuple[Any, ...]] = lambda run: ()
     late: list[Callable[[], None]] = field(default_factory=list)
-    counters: list[gr.Textbox] = field(default_factory=list)
+    hidden: list[gr.Textbox] = field(default_factory=list)
+
+    def out_of_sight(self, value: str) -> gr.Textbox:
+        """A value that the browser keeps. It stands below all pages: what lies in a tab that nobody has opened hears of no change."""
+        self.hidden.append(gr.Textbox(value, visible="hidden", render=False))
+        return self.hidden[-1]
 
 
 def dataset_choices(workspace: Workspace) -> Choices:

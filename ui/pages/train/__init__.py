@@ -112,7 +112,10 @@ def _wire_form(app: App, form: setup.Setup) -> list[Any]:
 
     @guarded
     def offer(dataset: str | None, chosen: str | None, draft: Any, request: gr.Request) -> list[Any]:
-        """The models for the set, and which one to change to. While the page opens, this may come before the draft has filled the form."""
+        """The models for the set; the one that was chosen, and the one to take its place unless a person chooses meanwhile.
+
+        While the page opens, this may come before the draft has filled the form.
+        """
         draft = draft if isinstance(draft, dict) else {}
         wanted = setup.wanted_model(workspace, dataset, chosen or draft.get("model"), draft)
         model, *steps = setup.models_for(data.find(workspace, dataset), wanted, language_of(request))
@@ -133,8 +136,9 @@ def _wire_form(app: App, form: setup.Setup) -> list[Any]:
         return {**form.values_of(values), "dataset": dataset}, True
 
     everything = [app.dataset, *form.inputs]
-    offered = [*form.steps, form.model, form.proposed]
-    settled = {"fn": None, "inputs": [form.model, form.proposed], "outputs": form.model, "js": SETTLE_JS, **QUIET}
+    proposed = app.out_of_sight(json.dumps([None, None]))
+    offered = [*form.steps, form.model, proposed]
+    settled = {"fn": None, "inputs": [form.model, proposed], "outputs": form.model, "js": SETTLE_JS, **QUIET}
     more = [*form.groups.values(), *form.model_options.values()]
     filled = [*form.steps, *form.inputs, *more]
     app.blocks.load(fill, [app.dataset, form.draft], filled, **LOOSE)

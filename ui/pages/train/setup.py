@@ -34,7 +34,6 @@ PLAIN: dict[str, Any] = {"js_on_load": None, "apply_default_css": False}
 class Setup:
     """The components of the form; `parts` are those of the options, by name, `steps` the rows that need a model.
 
-    `proposed` is JSON: [the model that was chosen when a set came, the one to change to unless a person has chosen meanwhile].
     Options of a model are parts called `<model>.<option>`, in the column `model_options[<model>]`; advanced ones lie in `groups`.
     """
 
@@ -44,7 +43,6 @@ class Setup:
     data: gr.HTML
     open_data: gr.Button
     model: gr.Radio
-    proposed: gr.Textbox
     length: gr.Radio
     parts: dict[str, Any]
     add_weights: gr.UploadButton
@@ -95,7 +93,6 @@ def build() -> Setup:
                                   elem_classes="lb-lone-button")
         with _step(2, "model") as choosing:
             model = gr.Radio([], show_label=False, container=False, elem_id="lb-train-model", elem_classes="lb-choice-cards")
-            proposed = gr.Textbox("[null, null]", visible="hidden")
             parts.update(_model_options(model_options))
             compare = comparing.build()
         with _step(3, "plan", lambda: parts.update(_controls(plain))) as planning:
@@ -112,7 +109,7 @@ def build() -> Setup:
             start = gr.Button(label("train.start"), variant="primary", elem_id="lb-train-start", interactive=False)
     draft = gr.BrowserState({}, storage_key=DRAFT_KEY, secret=DRAFT_KEY)
     steps = (choosing, planning)
-    return Setup(column, running, watch, data, open_data, model, proposed, length, parts, add_weights, groups, model_options, advice, augmented,
+    return Setup(column, running, watch, data, open_data, model, length, parts, add_weights, groups, model_options, advice, augmented,
                  compare, plan, command, reason, start, draft, steps)
 
 
