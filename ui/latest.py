@@ -10,7 +10,7 @@ import gradio as gr
 from ui.selection import App
 
 
-def latest(app: App, triggers: Sequence[Any], handler: Callable[..., Any], inputs: Any, outputs: Any, **options: Any) -> Any:
+def latest(app: App, triggers: Sequence[Any], fn: Callable[..., Any], inputs: Any, outputs: Any, **options: Any) -> Any:
     """As `gr.on(..., trigger_mode="always_last")`, for several listeners of one event.
 
     Gradio repeats the whole event for a listener that was busy when it came, and with it all its other listeners; two of them keep each other
@@ -18,4 +18,4 @@ def latest(app: App, triggers: Sequence[Any], handler: Callable[..., Any], input
     """
     count = app.out_of_sight("0")
     gr.on(list(triggers), None, count, count, js="(count) => String(Number(count) + 1)", queue=False, api_visibility="private")
-    return count.change(handler, inputs, outputs, trigger_mode="always_last", **options)
+    return count.change(fn, inputs, outputs, trigger_mode="always_last", **options)

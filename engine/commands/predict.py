@@ -6,8 +6,10 @@ import argparse
 import glob
 import json
 import sys
-from collections.abc import Callable, Iterator
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,15 +70,12 @@ def set_outlines(predictor: Predictor, arguments: argparse.Namespace) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from engine.predict import load
     from engine.predictions import class_names, document
 
     check_numbers(arguments)
     slices = slicing.wanted(arguments.slices)
     files = found_images(arguments.inputs)
-    names = class_names(arguments.classes) if arguments.classes else None
-    predictor = load(arguments.target, arguments.model, classes=names, device=arguments.device, options=pairs(arguments.set),
-                     image_size=arguments.image_size)
+    predictor = _loaded(arguments, class_names(arguments.classes) if arguments.classes else None)
     predictor.tta, predictor.tiled = arguments.tta, arguments.tiled or predictor.tiled
     predictor.slices = slices
     if slices and predictor.task.name not in ("detect", "instance"):
@@ -88,6 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
+    _tell_own_threshold(predictor, arguments)
     entries, failed = _predicted(predictor, [file for file in files if not is_video(file)], only, arguments)
     videos, broken = _videos(predictor, [file for file in files if is_video(file)], only, arguments)
     told = document(predictor.name, predictor.task.name, predictor.classes, entries)
@@ -95,6 +95,35 @@ def run(arguments: argparse.Namespace) -> int:
         (out / LISTED).write_text(json.dumps({**told, "videos": videos} if videos else told, ensure_ascii=False, indent=1),
                                               encoding="utf-8")
     return 2 if failed + broken and not entries and not videos else 0
+
+
+def _loaded(arguments: argparse.Namespace, names: list[str] | None) -> Predictor:
+    """The model with the wanted names of its classes. Raises UserError unless there is one for each class."""
+    from engine.predict import load
+
+    read = partial(load, arguments.target, arguments.model, device=arguments.device, options=pairs(arguments.set), image_size=arguments.image_size)
+    try:
+        predictor = read()
+    except UserError as error:
+        if names is None or error.key != "weights_no_classes":
+            raise
+        return read(classes=names)  # the file does not show how many classes there are; the names do
+    if names is not None:
+        if len(names) != len(predictor.classes):
+            raise UserError("class_names_differ", given=len(names), names=_some(names), wanted=len(predictor.classes), known=_some(predictor.classes))
+        predictor.classes = tuple(names)
+    return predictor
+
+
+def _some(names: Sequence[str]) -> str:
+    return textwrap.shorten(", ".join(names), 400, placeholder=" …")
+
+
+def _tell_own_threshold(predictor: Predictor, arguments: argparse.Namespace) -> None:
+    """Boxes are shown from the same score on whatever the model; that validation found another one is said."""
+    own = predictor.task.thresholds.get("score")
+    if arguments.threshold is None and own not in (None, predictor.cut) and not predictor.exclusive:
+        print(messages.text("cli.own_threshold", cut=f"{predictor.cut:g}", own=f"{own:g}"), file=sys.stderr)
 
 
 def _predicted(predictor: Predictor, files: list[Path], only: list[int] | None, arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:

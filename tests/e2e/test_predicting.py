@@ -18,6 +18,7 @@ from tests.e2e.conftest import BROWSERS, FLAGS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 CLASSES = ("猫", "狗")
+SOUGHT = "() => window.sought && document.querySelector('#lb-predict-result p[role=status]')?.innerText.includes('candidates')"
 NO_CAMERA = "() => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('none', '%s')); }"
 
 
@@ -74,6 +75,73 @@ def test_videos_cameras_and_slices(page, clip, half_sure, tmp_path):
     assert not page.foreign, "the page asked other hosts"
 
 
+def test_what_a_visitor_set_stays_while_the_model_is_the_same(page, half_sure, tmp_path):
+    page.open_tab("Predict")
+    score = page.locator("#lb-predict-threshold input[type=number]")
+    page.wait_for_function("() => document.querySelector('#lb-predict-threshold input[type=number]').value === '0.3'")
+    drop(page, *pictures(tmp_path, "a", "b", "c"), torn(tmp_path))
+    page.locator("#lb-predict-strip button").nth(2).click()
+    page.locator("#lb-predict-result p[role=status]", has_text="c.png").wait_for()
+    score.fill("0.1")
+    score.press("Tab")
+    the_third_is_seen_again(page, score)
+    nothing_is_sought_behind_a_video(page)
+    assert score.input_value() == "0.1"
+    drop(page, *pictures(tmp_path, "d", "e"))
+    page.locator("#lb-predict-result p[role=status]", has_text="d.png").wait_for()
+    assert score.input_value() == "0.1" and page.locator("#lb-predict-result [role=alert]").count() == 0
+
+
+def the_third_is_seen_again(page, score):
+    watch(page)
+    page.locator("#lb-predict-tta input").check()
+    page.wait_for_function(SOUGHT)
+    assert score.input_value() == "0.1" and told_of(page).startswith("c.png")
+    assert [each.get_attribute("aria-pressed") for each in page.locator("#lb-predict-strip button").all()] == ["false", "false", "true"]
+    assert "torn.png" in page.locator("#lb-predict-result [role=alert]").inner_text()
+
+
+def nothing_is_sought_behind_a_video(page):
+    """They are looked at anew when the visitor comes back to them."""
+    choose(page, "Video")
+    page.locator("#lb-predict-tta input").uncheck()
+    page.wait_for_timeout(3000)
+    watch(page)
+    choose(page, "Images")
+    page.wait_for_function(SOUGHT)
+    assert told_of(page).startswith("c.png")
+
+
+def watch(page):
+    """From now on the page notes that images are looked at."""
+    page.evaluate("""() => {
+      window.sought = false;
+      new MutationObserver(() => { window.sought ||= Boolean(document.querySelector('#lb-predict-result .lb-result-busy')); })
+        .observe(document.body, {subtree: true, childList: true});
+    }""")
+
+
+def told_of(page):
+    return page.locator("#lb-predict-result p[role=status]").inner_text()
+
+
+def pictures(folder, *names):
+    for seed, name in enumerate(names):
+        Image.fromarray(np.random.default_rng(seed).integers(0, 255, (200, 300, 3), np.uint8)).save(folder / f"{name}.png")
+    return [folder / f"{name}.png" for name in names]
+
+
+def torn(folder):
+    (folder / "torn.png").write_bytes(b"no picture")
+    return folder / "torn.png"
+
+
+def drop(page, *files):
+    if (remove := page.locator("#lb-predict-files button[aria-label=Clear]")).count():
+        remove.click()
+    page.locator("#lb-predict-files input[type=file]").set_input_files(files)
+
+
 def slices_find_more(page, tmp_path):
     Image.fromarray(np.random.default_rng(1).integers(0, 255, (200, 300, 3), np.uint8)).save(tmp_path / "large.png")
     page.locator("#lb-predict-files input[type=file]").set_input_files(tmp_path / "large.png")
@@ -85,6 +153,9 @@ def slices_find_more(page, tmp_path):
     page.get_by_role("option", name="By itself, in large images").click()
     page.wait_for_function("(before) => document.querySelector('#lb-predict-result p[role=status]')?.innerText !== before", arg=before)
     assert "of 40 candidates" not in told.inner_text()
+    page.locator("#lb-predict-slices input").click()
+    page.get_by_role("option", name="Off", exact=True).click()
+    page.locator("#lb-predict-result p[role=status]", has_text="of 40 candidates").wait_for()
 
 
 def a_video_plays(page, clip):

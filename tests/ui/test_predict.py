@@ -6,6 +6,7 @@ import zipfile
 from io import BytesIO
 from types import SimpleNamespace
 
+import gradio as gr
 import numpy as np
 import pytest
 
@@ -14,7 +15,7 @@ from engine.types import Instances, SemanticMask, Tags, UserError
 from engine.workspace import Workspace
 from ui.pages.predict import asking, controls, downloads, findings, models, pictures, view
 from ui.pages.predict.pictures import drawn, picture, shown_pixels
-from ui.pages.predict.result import Filter, Result, Shot, find_objects, on_disk, prepared
+from ui.pages.predict.result import Filter, Held, Result, Shot, find_objects, held_by, on_disk, prepared
 from ui.weights_files import add_weights
 
 
@@ -33,8 +34,8 @@ def result(image):
 class Stub:
     """A predictor that counts its forwards."""
 
-    name, task, classes, threshold = "stub", SimpleNamespace(name="detect"), ("a",), 0.3
-    tiled = False
+    name, task, classes, threshold = "stub", SimpleNamespace(name="detect", thresholds={}), ("a",), 0.3
+    tiled = exclusive = False
 
     def __init__(self):
         self.seen = 0
@@ -56,6 +57,7 @@ def test_one_broken_image_does_not_stop_the_others(tmp_path):
     assert found.failures[0][0] == "b.torn"
     assert steps == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert found.threshold == 0.3
+    assert [file.name for file in found.files] == ["a.png", "b.torn", "c.png"], "they are looked at again with the others"
 
 
 def test_filters_act_on_what_is_there_and_best_comes_first(result):
@@ -299,15 +301,88 @@ def test_certainty_is_never_rounded_up_to_a_hundred_percent():
 
 @pytest.mark.parametrize(("task", "shown"), [("detect", "threshold nms tta slices"), (None, "threshold nms tta slices"),
                                              ("semantic", "threshold contours tta tiled"),
-                                             ("instance", "threshold contours nms tta every slices"), ("classify", "own explain tta")])
+                                             ("instance", "threshold contours nms tta every slices"), ("classify", "threshold explain tta")])
 def test_each_task_shows_its_own_controls(task, shown):
-    names = ("threshold", "contours", "own", "explain", "nms", "tta", "tiled", "every", "slices")
-    assert [name for name, update in zip(names, controls.for_task(task, "en"), strict=True) if update.visible] == shown.split()
+    assert visible(Held(task)) == [name for name in NAMES if name in ["only", "opacity", *shown.split()]]
 
 
-@pytest.mark.parametrize(("task", "told", "begins"), [("detect", 0.7, 0.7), ("detect", -1.0, 1.0), (None, None, 1.0), ("instance", -1.0, 0.8)])
-def test_the_overlap_begins_where_the_run_was_told(task, told, begins):
-    assert controls.for_task(task, "en", told)[4].value == begins
+def test_thresholds_found_in_validation_are_offered_only_where_there_are_some():
+    assert "own" in visible(Held("classify", by_class=True)) and "threshold" not in visible(Held("classify", by_class=True))
+    assert not {"own", "threshold"} & set(visible(Held("classify", exclusive=True)))
+
+
+NAMES = ("threshold", "only", "opacity", "contours", "own", "explain", "nms", "tta", "tiled", "every", "slices")
+HELD = Held("detect", ("猫", "狗"), 0.32, 0.7)
+
+
+def chosen(held, begun=None, key=("runs/a", None)):
+    *updates, after = controls.for_model(held, begun or controls.Begun(), key, "en")
+    return dict(zip(NAMES, updates, strict=True)), after
+
+
+def visible(held):
+    return [name for name, update in chosen(held)[0].items() if update.visible is not False]
+
+
+def test_a_model_that_is_chosen_sets_the_sliders_to_what_it_holds():
+    updates, begun = chosen(HELD)
+    assert [updates[name].value for name in ("threshold", "nms", "only")] == [0.32, 0.7, []]
+    assert updates["only"].choices == [("猫", 0), ("狗", 1)] and begun == controls.Begun(("runs/a", None), 0.32, 0.7, 1.0)
+    assert not any(isinstance(update, gr.Slider) for update in chosen(HELD, begun)[0].values()), "the same model again changes nothing"
+
+
+def test_what_the_visitor_set_stays_when_images_have_been_looked_at(result):
+    begun, stands = chosen(HELD)[1], Filter(0.1, (1,), 0.5, nms=0.3)
+    settled, updates = controls.for_result(result, begun, stands, "en")
+    assert settled == stands and not {"value"} & {key for update in updates[:-1] for key in update.constructor_args}
+
+
+def test_what_a_bare_file_could_not_tell_is_set_once_it_is_loaded(areas):
+    areas.threshold = 0.0
+    begun = chosen(Held())[1]
+    settled, _ = controls.for_result(areas, begun, Filter(begun.threshold, None, begun.opacity, nms=begun.nms), "en")
+    assert (settled.threshold, settled.opacity) == (0.0, 0.45)
+    assert controls.for_result(areas, begun, Filter(0.2, None, 0.7), "en")[0] == Filter(0.2, None, 0.7)
+
+
+CONTENT = {"model_name": "deimv2_atto", "options": {"num_classes": 2}, "task": "detect", "classes": ["猫", "狗"],
+           "preprocess": {"resize": "stretch", "size": 64, "mean": [0.0] * 3, "std": [1.0] * 3}}
+
+
+@pytest.mark.parametrize("thresholds", [{"score": 0.32, "nms": 0.7}, {}])
+def test_what_a_file_says_of_itself_is_what_the_loaded_model_has(tmp_path, thresholds):
+    import torch
+
+    from engine.models import create
+
+    workspace = Workspace(tmp_path)
+    torch.save({"model": create("deimv2_atto", 2).state_dict(), **CONTENT, "thresholds": thresholds}, workspace.weights / "a.pt")
+    told = models.held(workspace, "weights/a.pt")
+    assert told == held_by(models.Predictors()(workspace.weights / "a.pt"))
+    assert (told.classes, told.threshold, told.nms) == (("猫", "狗"), thresholds.get("score", 0.45), thresholds.get("nms", 1.0))
+
+
+@pytest.mark.parametrize("wrong", [{"task": "cook"}, {"classes": 5}, {"thresholds": {"score": "much"}}, {"thresholds": {"nms": 7}}, {"options": []}])
+def test_a_file_that_says_nonsense_says_nothing(tmp_path, wrong):
+    import torch
+
+    workspace = Workspace(tmp_path)
+    torch.save({**CONTENT, "thresholds": {}, **wrong}, workspace.weights / "a.pt")
+    assert models.held(workspace, "weights/a.pt") == models.held(workspace, "gone") == Held()
+    (workspace.weights / "a.pt").write_bytes(b"x")
+    assert models.held(workspace, "weights/a.pt") == Held()
+
+
+def test_an_architecture_that_was_told_tells_the_task(tmp_path):
+    assert models.held(Workspace(tmp_path), "weights/a.pt", "di_maskdino_atto") == Held("instance", nms=0.8)
+
+
+def test_the_image_on_show_is_found_again_by_its_file(areas, tmp_path):
+    assert areas.place(tmp_path / "gone.png") == areas.place(None) == 0
+    save_image(tmp_path / "b.png", np.zeros((48, 64, 3), np.uint8))
+    areas.shots[1] = Shot(tmp_path / "b.png", "b.png", (64, 48), areas.shots[1].labels)
+    first, second = view.strip(areas, areas.place(tmp_path / "b.png"), "en").split("</button>")[:2]
+    assert 'aria-pressed="false"' in first and 'aria-pressed="true"' in second
 
 
 def test_looking_several_times_does_not_change_the_loaded_model():
@@ -316,7 +391,7 @@ def test_looking_several_times_does_not_change_the_loaded_model():
     assert prepared(loaded, tta=True, tiled=True).tta
     assert not loaded.tta
     assert not loaded.tiled
-    assert not hasattr(loaded.task, "thresholds")
+    assert not loaded.task.thresholds
 
 
 def test_slices_are_for_objects_and_nonsense_is_told():
@@ -362,7 +437,7 @@ def test_nothing_more_is_asked_of_other_models():
 
 
 def test_another_answer_is_another_way_to_look():
-    first, second, third = (asking.Look("weights/a.pth", "timm", inside, False, False, False, slices, 1.0, False)
+    first, second, third = (asking.Look("weights/a.pth", "timm", inside, False, False, False, slices)
                             for inside, slices in ((None, "off"), ("resnet18", "off"), (None, "auto")))
     assert len({first.way, second.way, third.way}) == 3
 

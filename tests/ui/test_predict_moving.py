@@ -14,16 +14,19 @@ from engine.types import Instances, Tags, UserError
 from engine.video import Reader, Writer
 from engine.workspace import Workspace
 from ui.pages.predict import camera, film, models
+from ui.pages.predict.controls import Begun
 
-LOOK = ["weights/a.pt", None, None, False, False, False, "off", 1.0, False]
+LOOK = ["weights/a.pt", None, None, False, False, False, "off"]
 FILTER = [0.5, [], 1.0, False, True, -1, 1.0, False]
-VALUES = (*LOOK, *FILTER)
+BEGUN = Begun(("weights/a.pt", None), 0.45, 1.0, 1.0)
+VALUES = (*LOOK, *FILTER, BEGUN)
+SENT = (*LOOK, *FILTER, [["weights/a.pt", None], 0.45, 1.0, 1.0])
 
 
 class Model:
     """Sees one object for sure and one hardly."""
 
-    name, classes, exclusive, tiled, tta = "half", ("猫", "狗"), False, False, False
+    name, classes, exclusive, tiled, tta, threshold = "half", ("猫", "狗"), False, False, False, 0.25
     task = SimpleNamespace(name="detect", thresholds={})
 
     def tag_thresholds(self, wanted):
@@ -54,7 +57,7 @@ def clip(tmp_path):
     return tmp_path / "clip.mp4"
 
 
-def sent(pixels=None, values=VALUES):
+def sent(pixels=None, values=SENT):
     stream = io.BytesIO()
     Image.fromarray(np.full((64, 96, 3), 90, np.uint8) if pixels is None else pixels).save(stream, "JPEG")
     return {"image": camera.START + base64.b64encode(stream.getvalue()).decode(), "values": list(values)}
@@ -102,7 +105,7 @@ def test_names_of_videos_are_escaped(app, tmp_path, clip):
 
 def test_tags_are_judged_as_the_page_says():
     class Tagging(Model):
-        task = SimpleNamespace(name="classify", thresholds={})
+        task = SimpleNamespace(name="classify", thresholds={"classes": [0.2, 0.7]})
 
         def tag_thresholds(self, wanted):
             return [0.2, 0.7] if wanted is None else [wanted] * 2
@@ -120,14 +123,22 @@ def test_a_picture_of_the_camera_comes_back_drawn(app):
     drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["image"].partition(",")[2]))))
     assert answer["said"] == "1 found" and drawn.shape == (64, 96, 3)
     assert np.abs(drawn[2:40, 1:4].astype(int) - 90).max() > 60 and np.abs(drawn[55:, 85:].astype(int) - 90).max() < 20
-    assert camera.looked_at(app.workspace, sent(values=[*LOOK, 0.1, *FILTER[1:]]), "zh-CN")["said"] == "找到 2 个"
+    assert camera.looked_at(app.workspace, sent(values=[*LOOK, 0.1, *FILTER[1:], SENT[-1]]), "zh-CN")["said"] == "找到 2 个"
+
+
+def test_what_only_the_loaded_model_tells_is_used_unless_the_visitor_moved_it(app, clip):
+    """This one shows things from 0.25 on, which the page could not know."""
+    untouched = [*LOOK, 0.45, *FILTER[1:]]
+    assert camera.looked_at(app.workspace, sent(values=[*untouched, SENT[-1]]), "en")["said"] == "2 found"
+    assert camera.looked_at(app.workspace, sent(values=[*LOOK, 0.4, *FILTER[1:], SENT[-1]]), "en")["said"] == "1 found"
+    assert "8 frames, 8 looked at, 16 rows" in list(film._found(app, clip, 1, (*untouched, BEGUN), threading.Event(), "en"))[-1][0]
 
 
 PICTURES = ("x", 5, camera.START + "!!", camera.START + "QUJD", camera.START + "A" * camera.MAX_SENT)
 
 
-@pytest.mark.parametrize("bad", [None, "x", {}, *({"image": image, "values": VALUES} for image in PICTURES),
-                                 *({**sent(), "values": values} for values in (None, [], VALUES[:5], [*LOOK, "high", *FILTER[1:]]))])
+@pytest.mark.parametrize("bad", [None, "x", {}, *({"image": image, "values": SENT} for image in PICTURES),
+                                 *({**sent(), "values": values} for values in (None, [], SENT[:5], SENT[:-1], [*LOOK, "high", *SENT[8:]]))])
 def test_what_no_page_sends_is_refused(app, bad):
     with pytest.raises(UserError) as caught:
         camera.looked_at(app.workspace, bad, "en")
@@ -137,7 +148,7 @@ def test_what_no_page_sends_is_refused(app, bad):
 def test_pictures_that_unfold_too_far_and_other_formats_are_refused(app):
     big, png = sent(np.zeros((2100, 2100, 3), np.uint8)), io.BytesIO()
     Image.new("RGB", (8, 8)).save(png, "PNG")
-    other = {"image": camera.START + base64.b64encode(png.getvalue()).decode(), "values": VALUES}
+    other = {"image": camera.START + base64.b64encode(png.getvalue()).decode(), "values": SENT}
     for each in (big, other):
         with pytest.raises(UserError):
             camera.looked_at(app.workspace, each, "en")
@@ -145,7 +156,7 @@ def test_pictures_that_unfold_too_far_and_other_formats_are_refused(app):
 
 def test_a_model_by_path_is_refused(app):
     with pytest.raises(UserError) as caught:
-        camera.looked_at(app.workspace, sent(values=["/etc/passwd", *VALUES[1:]]), "en")
+        camera.looked_at(app.workspace, sent(values=["/etc/passwd", *SENT[1:]]), "en")
     assert caught.value.key == "model_gone"
 
 
@@ -179,6 +190,6 @@ def test_tags_are_said_in_words():
 
 
 def test_the_camera_is_told_nothing_while_it_is_not_on_show():
-    assert json.loads(camera.asked(False, VALUES, "en")) == {"on": False}
-    told = json.loads(camera.asked(True, VALUES, "zh-TW"))
-    assert told["values"] == list(VALUES) and told["texts"]["start"] == "開啟攝影機" and "%" in told["texts"]["rate"]
+    assert json.loads(camera.asked(False, SENT, "en")) == {"on": False}
+    told = json.loads(camera.asked(True, SENT, "zh-TW"))
+    assert told["values"] == list(SENT) and told["texts"]["start"] == "開啟攝影機" and "%" in told["texts"]["rate"]

@@ -80,7 +80,7 @@ def test_the_page_asks_for_every_overlapping_mask_and_begins_where_the_model_doe
         tta = tiled = False
 
         def __init__(self):
-            self.task = SimpleNamespace(name="instance", thresholds={"nms": 0.6})
+            self.task, self.classes, self.threshold, self.exclusive = SimpleNamespace(name="instance", thresholds={"nms": 0.6}), ("a",), 0.3, False
 
         def adjust(self, **given):
             self.task = SimpleNamespace(name="instance", thresholds={**self.task.thresholds, **given})
@@ -91,6 +91,9 @@ def test_the_page_asks_for_every_overlapping_mask_and_begins_where_the_model_doe
 
 
 def test_a_result_sets_the_sliders_to_what_the_model_has(found):
-    threshold, _, opacity, contours, *_, nms, tta, tiled, every, slices = controls.for_result(found, 0.45, False, "en")
-    assert (threshold.value, opacity.value, nms.value) == (0.25, 0.45, 0.7)
+    untouched = Filter(0.45, None, 1.0, nms=1.0)
+    chosen, updates = controls.for_result(found, controls.Begun(("a", None), 0.45, 1.0, 1.0), untouched, "en")
+    threshold, _, opacity, contours, *_, nms, tta, tiled, every, slices, begun = updates
+    assert (threshold.value, opacity.value, nms.value) == (chosen.threshold, chosen.opacity, chosen.nms) == (0.25, 0.45, 0.7)
+    assert begun == controls.Begun(("a", None), 0.25, 0.7, 0.45)
     assert [each.visible for each in (contours, nms, tta, tiled, every, slices)] == [True, True, True, False, True, True]

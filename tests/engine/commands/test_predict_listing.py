@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from engine.__main__ import main
-from engine.models import create
+from engine.models import create, models
 from engine.predict import load
 from engine.predictions import class_names
 from engine.types import Instances, UserError
@@ -81,6 +81,43 @@ def test_every_object_is_listed_as_the_file_says_it(weights, tmp_path, picture, 
     assert lines[1].startswith(f"  [1] {told[0]['class']} - score {told[0]['score']:.3f} - corners (")
     np.testing.assert_allclose([int(v) for v in lines[1].split("(")[1].rstrip(")").split(", ")], [x, y, x + width, y + height], atol=0.51)
     assert len(lines) == 1 + len(told)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, weights):
+    """A run of four named classes whose best threshold was found to be 0.32."""
+    folder = tmp_path_factory.mktemp("run")
+    spec = models.get("deimv2_atto")
+    torch.save({**torch.load(weights, weights_only=True), "model_name": "deimv2_atto", "options": {"num_classes": 4}, "task": "detect",
+                "classes": ["aircraft", "ship", "vehicle", "building"], "thresholds": {"score": 0.32, "nms": 0.7},
+                "preprocess": {"resize": "stretch", "size": 64, "mean": list(spec.mean), "std": list(spec.std)}}, folder / "best.pt")
+    return folder
+
+
+def predict(model, tmp_path, picture, *more):
+    picture(tmp_path / "a.png")
+    return main(["predict", str(model), str(tmp_path / "a.png"), "--out", str(tmp_path / "out"), "--device", "cpu", *more])
+
+
+@pytest.mark.parametrize("names", ["a,b", "a,b,c,d,e"])
+def test_names_for_some_classes_alone_are_refused_with_the_names_that_the_model_has(run, tmp_path, picture, capsys, names):
+    assert predict(run, tmp_path, picture, "--classes", names) == 2
+    told = capsys.readouterr().err
+    assert f"{names.count(',') + 1} class names" in told and "4 classes" in told and "aircraft, ship, vehicle, building" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_name_for_each_class_is_taken(run, tmp_path, picture):
+    assert predict(run, tmp_path, picture, "--classes", ",".join(NAMES)) == 0
+    assert json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))["classes"] == NAMES
+
+
+def test_a_threshold_that_validation_found_is_told_where_nobody_gave_one(run, weights, tmp_path, picture, capsys):
+    assert predict(run, tmp_path, picture) == 0
+    assert capsys.readouterr().err.splitlines() == ["Scores from 0.45 on are told. In validation 0.32 was best for this model: --threshold 0.32"]
+    for model, more in ((run, ["--threshold", "0.5"]), (weights, ["--model", "deimv2_atto"])):
+        assert predict(model, tmp_path, picture, *more) == 0
+        assert not capsys.readouterr().err
 
 
 def test_without_a_threshold_a_box_needs_0_45(weights, tmp_path, picture, capsys, monkeypatch):

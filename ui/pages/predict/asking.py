@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Look:
-    """What the page says of the model and of the drawing when images are to be looked at."""
+    """What the page says of the model when images are to be looked at."""
 
     chosen: str | None
     kind: str | None
@@ -27,8 +27,6 @@ class Look:
     tiled: bool
     every: bool
     slices: str | None
-    opacity: float
-    contours: bool
 
     @property
     def way(self) -> tuple[Any, ...]:

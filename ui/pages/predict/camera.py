@@ -7,6 +7,7 @@ import binascii
 import json
 import logging
 import threading
+from dataclasses import astuple
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,10 @@ from engine import messages
 from engine.types import Instances, Labels, SemanticMask, Tags, UserError
 from engine.workspace import Workspace
 from ui.i18n import language_of, t
-from ui.pages.predict import models
-from ui.pages.predict.asking import Look
-from ui.pages.predict.film import LOOKS, choices_of
+from ui.latest import latest
+from ui.pages.predict.controls import Begun
+from ui.pages.predict.film import Asked, choices_of
 from ui.pages.predict.pictures import encoded
-from ui.pages.predict.result import filter_of
 from ui.selection import App
 
 if TYPE_CHECKING:
@@ -64,11 +64,12 @@ def component(workspace: Workspace) -> gr.HTML:
 def wire(app: App, page: Parts) -> None:
     """The component hears of every control; it is silent while nobody looks through the camera."""
     def ask(request: gr.Request, source: str, *values: Any) -> str:
-        return asked(source == "camera", values, language_of(request))
+        *standing, begun = values
+        return asked(source == "camera", (*standing, astuple(begun)), language_of(request))
 
-    parts = [page.source, *page.looks, page.opacity, page.contours, *page.filters]
-    events = [part.change for part in dict.fromkeys(parts)]
-    gr.on(events, ask, parts, page.camera, trigger_mode="always_last", **QUIET)
+    parts = [page.source, *page.moving]
+    events = [part.change for part in dict.fromkeys(parts) if part is not page.begun]
+    latest(app, events, ask, parts, page.camera, **QUIET)
 
 
 def asked(on: bool, values: tuple[Any, ...], language: str) -> str:
@@ -83,14 +84,15 @@ def looked_at(workspace: Workspace, sent: Any, language: str) -> dict[str, Any]:
     """One picture with what was found drawn on it. Raises UserError for what no page of ours sends, and for models that cannot be loaded."""
     try:
         values, pixels = sent["values"], _pixels(sent["image"])
-        look, chosen = Look(*values[:LOOKS]), filter_of(*values[LOOKS:])
+        *standing, begun = values
+        asked_for = Asked.of([*standing, Begun(*begun)])
     except (TypeError, ValueError, KeyError, OSError, SyntaxError, binascii.Error, Image.DecompressionBombError) as error:
         raise UserError("camera_picture") from error
     from engine.predict_video import overlaid
 
-    loaded = models.predictors(models.file_of(workspace, look.chosen), look.told)
-    choices = choices_of(loaded, 1, chosen)
-    found = choices.show(look.prepare(loaded)(pixels))
+    loaded = asked_for.loaded(workspace)
+    choices = choices_of(loaded, 1, asked_for.chosen(loaded))
+    found = choices.show(asked_for.look.prepare(loaded)(pixels))
     return {"image": encoded(overlaid(pixels, found, loaded.classes, choices)), "said": _said(found, loaded.classes, choices.thresholds, language)}
 
 

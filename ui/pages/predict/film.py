@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +16,16 @@ from gradio.utils import get_upload_folder
 
 from engine.types import UserError
 from engine.video import VIDEO_SUFFIXES
+from engine.workspace import Workspace
 from ui import html
 from ui.guard import guarded
 from ui.html import Html, join, tag
 from ui.i18n import label, language_of, static, t
 from ui.pages.predict import models
 from ui.pages.predict.asking import Look
+from ui.pages.predict.controls import Begun
 from ui.pages.predict.pictures import encoded, fitted
-from ui.pages.predict.result import CLASSIFY, Filter, filter_of
+from ui.pages.predict.result import CLASSIFY, Filter, filter_of, held_by
 from ui.progress import Step as Progress
 from ui.selection import App
 
@@ -37,7 +39,29 @@ QUEUED: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"
 SHOWN_EVERY_S = 0.5
 PREVIEW = 960
 FILES = ("video", "found", "table")  # as in Outputs
-LOOKS = 9  # of the values that the page sends: those that say how to look; the rest says what passes
+LOOKS, FILTERS = 7, 8  # of the values that the page sends: those that say how to look, then those that say what passes
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How to look and what passes, as the controls of the page stand, and where the page had put them."""
+
+    look: Look
+    passes: Filter
+    begun: Begun
+
+    @classmethod
+    def of(cls, values: Sequence[Any]) -> Asked:
+        """Of `Parts.moving` of the page. Raises TypeError and ValueError for values that no page sends."""
+        return cls(Look(*values[:LOOKS]), filter_of(*values[LOOKS : LOOKS + FILTERS]), *values[LOOKS + FILTERS :])
+
+    def loaded(self, workspace: Workspace) -> Predictor:
+        """Raises UserError for models that are not there or cannot be loaded."""
+        return models.predictors(models.file_of(workspace, self.look.chosen), self.look.told)
+
+    def chosen(self, loaded: Predictor) -> Filter:
+        """What passes: what the visitor did not move is as the loaded model has it."""
+        return self.begun.settled(held_by(loaded), self.passes)
 
 
 @dataclass(frozen=True)
@@ -93,7 +117,7 @@ def results(begun: dict[str, Any]) -> Parts:
 
 def wire(app: App, page: Page) -> None:
     parts = page.film
-    outputs = [parts.well, parts.start, parts.stop, *parts.downloads, page.only]
+    outputs, asked = [parts.well, parts.start, parts.stop, *parts.downloads, page.only], [parts.file, parts.every, *page.moving]
 
     @guarded
     def find(request: gr.Request, file: str | None, every: float, *values: Any) -> Iterator[list[Any]]:
@@ -109,7 +133,6 @@ def wire(app: App, page: Page) -> None:
     def failed(request: gr.Request) -> list[Any]:
         return state(empty(language_of(request)), busy=False)
 
-    asked = [parts.file, parts.every, *page.looks, page.opacity, page.contours, *page.filters]
     def halt(request: gr.Request) -> None:
         stops.stop(str(request.session_hash))
 
@@ -123,10 +146,10 @@ def _found(app: App, file: Path, every: int, values: tuple[Any, ...], stopped: t
 
     progress = Progress(t("predict.loading", language))
     yield state(working(None, progress, language), busy=True)
-    look, chosen = Look(*values[:LOOKS]), filter_of(*values[LOOKS:])
-    loaded = models.predictors(models.file_of(app.workspace, look.chosen), look.told)
+    asked = Asked.of(values)
+    look, loaded = asked.look, asked.loaded(app.workspace)
     outputs, progress, last = Outputs.beside(_folder(), file.stem[:80] or "video"), Progress(t("predict.video.finding", language)), 0.0
-    steps = annotate(look.prepare(loaded), loaded.task.name, file, outputs, choices_of(loaded, every, chosen))
+    steps = annotate(look.prepare(loaded), loaded.task.name, file, outputs, choices_of(loaded, every, asked.chosen(loaded)))
     step = None
     try:
         for step in steps:
@@ -148,7 +171,8 @@ def choices_of(predictor: Predictor, every: int, chosen: Filter) -> Any:
     """The controls of the page, as the video is drawn with them."""
     from engine.predict_video import Choices
 
-    own = predictor.task.name == CLASSIFY and chosen.own
+    held = held_by(predictor)
+    own = held.task == CLASSIFY and chosen.own and (held.exclusive or held.by_class)
     limits = tuple(predictor.tag_thresholds(None if own else chosen.threshold))
     return Choices(every, chosen, opacity=chosen.opacity, contours=chosen.contours, thresholds=limits)
 

@@ -10,12 +10,12 @@ import gradio as gr
 from ui.html import tag
 from ui.i18n import label, static, t
 from ui.pages.predict import camera, film, view
+from ui.pages.predict.controls import Begun
 from ui.pages.predict.models import SUFFIXES
-from ui.pages.predict.result import OVERLAP
+from ui.pages.predict.result import OVERLAP, THRESHOLD
 from ui.selection import App
 
 PLAIN: dict[str, Any] = {"apply_default_css": False}
-DEFAULT_THRESHOLD = 0.45
 FILES = ("json", "csv", "zip")
 IMAGES, VIDEO, CAMERA = SOURCES = ("images", "video", "camera")
 SLICES = ("320", "480", "640", "960", "1280")
@@ -23,8 +23,8 @@ SLICES = ("320", "480", "640", "960", "1280")
 
 @dataclass(frozen=True)
 class Parts:
-    """The components of the page. `found` holds the Result, `index` which of its images is shown; `sides` what each of SOURCES is asked with,
-    `rooms` where its answer stands."""
+    """The components of the page. `found` holds the Result, `index` which of its images is shown, `begun` where the sliders were put;
+    `sides` what each of SOURCES is asked with, `rooms` where its answer stands."""
 
     model: gr.Dropdown
     kind: gr.Dropdown
@@ -54,6 +54,7 @@ class Parts:
     rooms: tuple[gr.Column, ...]
     found: gr.State
     index: gr.State
+    begun: gr.State
 
     @property
     def filters(self) -> list[Any]:
@@ -66,18 +67,18 @@ class Parts:
 
     @property
     def by_model(self) -> list[Any]:
-        """What `controls` shows and hides when a model is chosen."""
-        return [self.threshold, self.contours, self.own, self.explain, self.nms, self.tta, self.tiled, self.every, self.slices]
+        """What `controls` sets, shows and hides when a model is chosen, and when it has looked."""
+        return [self.threshold, self.only, self.opacity, self.contours, self.own, self.explain, self.nms, self.tta, self.tiled, self.every,
+                self.slices, self.begun]
 
     @property
-    def by_task(self) -> list[Any]:
-        """What `controls` sets when images have been looked at."""
-        return [self.threshold, self.only, self.opacity, self.contours, self.own, self.explain, self.nms, self.tta, self.tiled, self.every,
-                self.slices]
+    def moving(self) -> list[Any]:
+        """What a video and the camera are looked at with; see `film.Asked`."""
+        return [*self.looks, *self.filters, self.begun]
 
 
 def layout(app: App) -> Parts:
-    found, index = gr.State(None), gr.State(0)
+    found, index, begun = gr.State(None), gr.State(0), gr.State(Begun())
     with gr.Row(elem_classes="lb-split", elem_id="lb-predict"):
         with gr.Column(elem_classes="lb-side", scale=0, min_width=320):
             gr.HTML(static(lambda language: tag("h2", t("predict.title", language), class_="lb-heading")), js_on_load=None, **PLAIN)
@@ -88,7 +89,7 @@ def layout(app: App) -> Parts:
                 files = gr.File(label=label("predict.files"), file_count="multiple", file_types=["image"], height=190, elem_id="lb-predict-files")
                 sample = gr.Button(label("predict.sample"), size="sm", elem_id="lb-predict-sample")
             with gr.Column(elem_classes="lb-stacked", visible=False) as video:
-                begun = film.controls()
+                film_controls = film.controls()
             shown, looks = _filters(), _looks()
             with gr.Column(elem_classes="lb-stacked") as files_side, gr.Row(elem_classes="lb-pair"):
                 files_of = tuple(_download(name) for name in FILES)
@@ -97,11 +98,12 @@ def layout(app: App) -> Parts:
                 strip = gr.HTML("", js_on_load=view.STRIP_JS, visible=False, elem_id="lb-predict-strip", **PLAIN)
                 well = gr.HTML(static(view.empty), js_on_load=view.JS, elem_id="lb-predict-result", **PLAIN)
             with gr.Column(visible=False) as moving:
-                filmed = film.results(begun)
+                filmed = film.results(film_controls)
             with gr.Column(visible=False) as live:
                 seen = camera.component(app.workspace)
     return Parts(**asked, source=source, files=files, sample=sample, **shown, **looks, downloads=files_of, well=well, strip=strip, film=filmed,
-                 camera=seen, sides=(images, video, files_side), rooms=(still, moving, live), found=found, index=index)
+                 camera=seen, sides=(images, video, files_side), rooms=(still, moving, live), found=found, index=index,
+                 begun=begun)
 
 
 def _model(app: App) -> dict[str, Any]:
@@ -120,7 +122,7 @@ def _filters() -> dict[str, Any]:
     with gr.Group():
         return {
             "own": gr.Checkbox(True, label=label("predict.own"), info=label("predict.own.help"), visible=False, elem_id="lb-predict-own"),
-            "threshold": gr.Slider(0.0, 1.0, DEFAULT_THRESHOLD, step=0.01, label=label("predict.threshold"), elem_id="lb-predict-threshold"),
+            "threshold": gr.Slider(0.0, 1.0, THRESHOLD, step=0.01, label=label("predict.threshold"), elem_id="lb-predict-threshold"),
             "nms": gr.Slider(0.0, 1.0, OVERLAP, step=0.05, label=label("predict.nms"), info=label("predict.nms.help"), visible=False,
                              elem_id="lb-predict-nms"),
             "only": gr.Dropdown([], multiselect=True, label=label("predict.only"), info=label("predict.only.help"), elem_id="lb-predict-only"),

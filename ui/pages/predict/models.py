@@ -6,14 +6,16 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.models import models as registry
-from engine.runs import Run
 from engine.types import UserError
+from engine.weights_reading.containers import reading
 from engine.workspace import Workspace
 from ui.forms import SUGGESTED
+from ui.pages.predict.result import DETECT, TASKS, THRESHOLD, Held
 from ui.pages.train.compare import backbone_of
 from ui.pages.train.data import WEIGHT_SUFFIXES, weights_files
 from ui.selection import name_of
@@ -106,15 +108,26 @@ def file_of(workspace: Workspace, chosen: str | None) -> Path:
     raise UserError("model_gone", name=str(chosen or "–")[:80], known=", ".join(list(found)[:20]))
 
 
-def trained_as(workspace: Workspace, chosen: str | None) -> tuple[str | None, float | None]:
-    """What a run was trained for, and the overlap that it counts as seen twice; None for a bare file, which says so only when it is loaded."""
-    if not chosen or not chosen.startswith("runs/"):
-        return None, None
+def held(workspace: Workspace, chosen: str | None, kind: str | None = None) -> Held:
+    """What the model behind an id says of itself, without being loaded. A bare file says nothing; of it `kind` tells the task."""
+    file = files(workspace).get(chosen or "")
+    told = _held(file, file.stat().st_mtime_ns) if file and file.suffix != EXPORTED else Held()
+    spec = registry.entries().get(kind or "")
+    return Held.of(spec.task, (), THRESHOLD, {}, exclusive=False) if told.task is None and spec else told
+
+
+@lru_cache(maxsize=64)
+def _held(file: Path, _changed: int) -> Held:
+    """Nothing is said by a file that is damaged, and by one that was not written here."""
     try:
-        config = Run(workspace.run_folder(chosen.partition("/")[2])).config()
-    except UserError:
-        return None, None
-    return config.task, config.nms
+        with reading(file) as content:
+            told = content.root
+        thresholds, options = told["thresholds"], told["options"]
+        score = float(thresholds.get("score", THRESHOLD if told["task"] == DETECT else 0.5))
+        found = Held.of(told["task"], tuple(map(str, told["classes"])), score, thresholds, exclusive=options.get("mode") == "multiclass")
+    except (UserError, LookupError, TypeError, ValueError, AttributeError):
+        return Held()
+    return found if found.task in TASKS and 0 <= found.threshold <= 1 and 0 <= found.nms <= 1 else Held()
 
 
 def inside_of(model: str | None) -> tuple[str, tuple[str, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +21,29 @@ if TYPE_CHECKING:
     from ui.pages.predict.models import Told
 
 MOST_IMAGES = 200
-DETECT, INSTANCE, SEMANTIC, CLASSIFY = "detect", "instance", "semantic", "classify"
+DETECT, INSTANCE, SEMANTIC, CLASSIFY = TASKS = ("detect", "instance", "semantic", "classify")
 OVERLAP = 0.8  # of masks, where a model does not say
+THRESHOLD = 0.45  # where a model does not say
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a model says of itself: the task (None: it says nothing before it is loaded) and the classes, from which `threshold` on things are shown,
+    the overlap of objects that it allows, whether classes exclude each other, and whether validation found a threshold for each class."""
+
+    task: str | None = None
+    classes: tuple[str, ...] = ()
+    threshold: float = THRESHOLD
+    nms: float = 1.0
+    exclusive: bool = False
+    by_class: bool = False
+
+    @classmethod
+    def of(cls, task: str, classes: Sequence[str], score: float, thresholds: Mapping[str, Any], *, exclusive: bool) -> Held:
+        """`score`: the threshold of objects and areas; `thresholds`: all that the model holds."""
+        cut = 0.5 if task == CLASSIFY else 0.0 if exclusive and task != DETECT else score
+        return cls(task, tuple(classes), round(cut, 2), float(thresholds.get("nms", OVERLAP if task == INSTANCE else 1.0)), exclusive,
+                   bool(thresholds.get("classes")) and not exclusive)
 
 
 @dataclass(frozen=True)
@@ -40,9 +61,9 @@ class Shot:
 class Result:
     """The answer of one model. `failures` are (file name, what was wrong).
 
-    `threshold` is where the slider begins, `thresholds` those of the tags as found in validation; `exclusive`: one class an image or a pixel.
+    `threshold` is where the slider begins, `thresholds` those of the tags where validation found some; `exclusive`: one class an image or a pixel.
     `nms`: where the slider of overlapping objects begins. `source` is the file of the model and what was told of it: what it takes to ask it again;
-    `look` is how the page asked.
+    `look` is how the page asked, `files` what it asked about, unreadable ones too.
     """
 
     model: str
@@ -56,6 +77,16 @@ class Result:
     nms: float = 1.0
     source: tuple[Path, Told] | None = None
     look: tuple[Any, ...] = ()
+    files: tuple[Path, ...] = ()
+
+    @property
+    def held(self) -> Held:
+        """What the loaded model says of itself."""
+        return Held(self.task, self.classes, round(self.threshold, 2), self.nms, self.exclusive, bool(self.thresholds))
+
+    def place(self, file: Path | None) -> int:
+        """Which of the images stands in this file; the first where none does."""
+        return next((i for i, shot in enumerate(self.shots) if shot.file == file), 0)
 
     def shot(self, index: int) -> Shot:
         return self.shots[min(max(index, 0), len(self.shots) - 1)]
@@ -75,7 +106,7 @@ class Filter:
     `nms`: of objects that overlap more, the less sure one goes; among boxes, and with `every` class of an object on show, only of one class.
     """
 
-    threshold: float = 0.45
+    threshold: float = THRESHOLD
     only: tuple[int, ...] | None = None
     opacity: float = 1.0
     contours: bool = False
@@ -122,16 +153,23 @@ def prepared(predictor: Predictor, *, tta: bool, tiled: bool, every: bool = Fals
     return own
 
 
+def held_by(predictor: Predictor) -> Held:
+    """What a loaded model says of itself."""
+    task = predictor.task
+    exclusive = task.name != DETECT and predictor.exclusive
+    return Held.of(task.name, predictor.classes, predictor.threshold, task.thresholds, exclusive=exclusive)
+
+
 def overlap_of(predictor: Predictor) -> float:
     """The overlap of objects that a model allows; 1 where it allows any."""
-    return float(predictor.task.thresholds.get("nms", OVERLAP if predictor.task.name == INSTANCE else 1.0))
+    return held_by(predictor).nms
 
 
 def find_objects(predictor: Predictor, files: Sequence[Path], report: Callable[[int, int], None]) -> Result:
     """Looks at every image; one that cannot be read is noted and the rest goes on. Raises UserError for too many."""
     if len(files) > MOST_IMAGES:
         raise UserError("too_many_images", count=len(files), limit=MOST_IMAGES)
-    result = _without_images(predictor)
+    result = _without_images(predictor, files)
     report(0, len(files))
     for done, (file, size, labels) in enumerate(predictor.stream(files, 1), 1):
         if isinstance(labels, UserError):
@@ -144,12 +182,10 @@ def find_objects(predictor: Predictor, files: Sequence[Path], report: Callable[[
     return result
 
 
-def _without_images(predictor: Predictor) -> Result:
-    name = predictor.task.name
-    if name == DETECT:
-        return Result(predictor.name, name, predictor.classes, predictor.threshold)
-    cut = 0.5 if name == CLASSIFY else predictor.cut
-    return Result(predictor.name, name, predictor.classes, cut, exclusive=predictor.exclusive, thresholds=tuple(predictor.tag_thresholds(None)))
+def _without_images(predictor: Predictor, files: Sequence[Path]) -> Result:
+    held = held_by(predictor)
+    found = tuple(predictor.tag_thresholds(None)) if held.by_class else ()
+    return Result(predictor.name, predictor.task.name, held.classes, held.threshold, exclusive=held.exclusive, thresholds=found, files=tuple(files))
 
 
 def on_disk(labels: SemanticMask) -> SemanticMask:

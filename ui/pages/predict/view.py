@@ -119,12 +119,12 @@ def _row(i: int, found: Instances, classes: Sequence[str]) -> Html:
     return tag("tr", tag("td", name), *numbers, data_i=i)
 
 
-def strip(result: Result, language: str) -> Html:
-    """The images of the answer, when there are several."""
+def strip(result: Result, chosen: int, language: str) -> Html:
+    """The images of the answer, when there are several, and which of them is chosen."""
     if len(result.shots) < 2:
         return Html("")
     cells = [tag("button", tag("img", src=thumbnail(shot.file), alt=shot.name, loading="lazy"), type="button", data_shot=i, title=shot.name,
-                 aria_pressed="true" if i == 0 else "false") for i, shot in enumerate(result.shots)]
+                 aria_pressed="true" if i == chosen else "false") for i, shot in enumerate(result.shots)]
     return tag("div", *cells, class_="lb-strip", role="group", aria_label=t("predict.images", language))
 
 
