@@ -102,10 +102,13 @@ class Clock:
         self._record(self.session.epoch, str(self.session.epoch))
 
     def eta(self) -> float | None:
-        """Seconds left, from the speed so far."""
+        """Seconds left, from the speed so far; never more than are left of the minutes, but for a run that repeats another."""
         session = self.session
         done = (session.epoch - 1) + session.batch / len(session.batches)
-        return session.elapsed / done * max(0.0, session.length - done) if done > 0 else None
+        if done <= 0:
+            return None
+        left = session.elapsed / done * max(0.0, session.length - done)
+        return min(left, max(0.0, self.limit - session.elapsed)) if self.limit and not session.replay else left
 
     def _look(self) -> None:
         """Seconds of a batch since the last look, blended into those known."""

@@ -176,8 +176,9 @@ def _epoch(session: Session, clock: Clock, stop: Callable[[], bool]) -> Generato
         if over or steps % max(1, session.steps_of(session.epoch) // ROWS_PER_EPOCH) == 0:
             terms, session.terms = group.joined(session.terms), []
             if terms:
+                row = {**_mean(terms), "trained_s": round(session.elapsed, 1)}
                 yield Event("step", session.step, session.epoch, {
-                    "row": _mean(terms), "images_per_s": images / max(1e-6, session.elapsed - begun), "eta_s": clock.eta()})
+                    "row": row, "images_per_s": images / max(1e-6, session.elapsed - begun), "eta_s": clock.eta()})
         if planned:
             yield from _planned(session)
         if not over and stop():

@@ -130,6 +130,39 @@ def test_a_repetition_goes_on_as_one_after_a_stop(machine, eyes, tmp_path):
     assert work(again) == "done" and machine.rates == first
 
 
+@pytest.mark.parametrize("guess", [0.05, 1.0, 60.0])
+@pytest.mark.parametrize("kind", SPEEDS)
+def test_the_time_left_is_never_more_than_what_is_left_of_the_minutes(kind, guess, machine, eyes):
+    machine.speed, machine.guess = SPEEDS[kind], guess
+    told = [each.values for each in machine.minutes(eyes, minutes=10)[1] if each.kind == "step"]
+    assert told and all(0 <= each["eta_s"] <= max(0, 600 - each["row"]["trained_s"]) + 0.1 for each in told)
+
+
+def test_a_repetition_tells_the_time_that_it_needs(machine, eyes):
+    """It has the length of its record, whatever its machine makes of the minutes."""
+    recorded, _ = machine.minutes(eyes, minutes=10)
+    machine.now, machine.speed = 0.0, lambda at: 9.0
+    again, events = machine.minutes(eyes, minutes=10, epochs_plan=recorded.epochs_plan)
+    assert max(each.values["eta_s"] for each in events if each.kind == "step") > 900
+
+
+def test_a_pause_is_no_time_that_a_run_has_trained(machine, eyes, tmp_path):
+    run, seen = runs.create(tmp_path / "run", config(eyes, minutes=5)), []
+
+    def watch(event):
+        seen.append(event.kind == "step")
+        if sum(seen) == 9:
+            run.request_stop()
+
+    assert work(run, watch) == "stopped"
+    before, machine.now = machine.now, machine.now + 70
+    runs.requeue(run)
+    assert work(run) == "done"
+    told = [each["trained_s"] for each in run.metrics()[0] if each["split"] == "train"]
+    assert told == sorted(told) and any(each > before for each in told)
+    assert machine.now - 70 - 5 <= told[-1] <= machine.now - 70
+
+
 def test_what_was_planned_after_a_checkpoint_is_forgotten_by_a_resume(eyes, tmp_path):
     session = Session(config(eyes, minutes=10, epochs_plan={"0": 9, "3": 7, "4+2": 6.5, "5": 3}), tmp_path, "none")
     session.epoch, session.batch = 5, 2

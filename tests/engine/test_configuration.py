@@ -183,7 +183,7 @@ def run(config):
     place, seen = Path(mkdtemp(dir=folder())), []
     for event in train(config, place):
         if event.kind == "step":
-            seen.append({**event.values["row"], "step": event.step})
+            seen.append({name: value for name, value in event.values["row"].items() if name != "trained_s"} | {"step": event.step})
         elif event.kind == "validated":
             seen.append({**event.values["metrics"], "epoch": event.epoch})
     best = safe_load(place / "best.pt")

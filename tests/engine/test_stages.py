@@ -59,7 +59,8 @@ def same(first, second):
 
 
 def rows_of(run, split=None):
-    return [{k: v for k, v in row.items() if k not in ("time", "images_per_s")} for row in run.metrics()[0] if split in (None, row["split"])]
+    told = [row for row in run.metrics()[0] if split in (None, row["split"])]
+    return [{k: v for k, v in row.items() if k not in ("time", "images_per_s", "trained_s")} for row in told]
 
 
 def finished(config, folder, stop_at=None):

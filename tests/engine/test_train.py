@@ -47,7 +47,7 @@ def same(first, second):
 
 
 def train_rows(run):
-    keys = ("time", "images_per_s")
+    keys = ("time", "images_per_s", "trained_s")
     return [{k: v for k, v in row.items() if k not in keys} for row in run.metrics()[0]]
 
 

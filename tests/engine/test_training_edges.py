@@ -52,7 +52,7 @@ def same(first, second):
 
 
 def rows_of(run):
-    return [{k: v for k, v in row.items() if k not in ("time", "images_per_s")} for row in run.metrics()[0]]
+    return [{k: v for k, v in row.items() if k not in ("time", "images_per_s", "trained_s")} for row in run.metrics()[0]]
 
 
 def crash_at(number):

@@ -296,6 +296,14 @@ def test_a_pause_is_not_counted_as_time(run):
     assert pictures.elapsed([{"time": 1.0}]) is None
 
 
+def test_a_short_pause_is_not_counted_either():
+    """Rows say how long was trained; a validation ends later than the row before it."""
+    first = [{"time": 0.0, "trained_s": 2.0}, {"time": 10.0, "trained_s": 12.0}, {"time": 13.0}]
+    assert pictures.elapsed(first) == 15.0
+    assert pictures.elapsed([*first, {"time": 83.0, "trained_s": 20.0}, {"time": 86.5}]) == 23.5
+    assert pictures.elapsed([{"time": 1.0, "trained_s": 2.0}]) == 2.0
+
+
 def test_a_damaged_state_does_not_stop_the_page(workspace, run):
     (run.folder / "state.json").write_text("{")
     assert json.dumps(str(monitor.tick(workspace, run.id, None, "en")[0]))

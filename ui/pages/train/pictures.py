@@ -75,7 +75,13 @@ def progress_text(state: dict[str, Any], language: str) -> str:
 
 
 def elapsed(rows: Sequence[dict[str, Any]]) -> float | None:
-    """Seconds between the first and the last row, pauses of a resumed run left out."""
+    """Seconds that a run has trained: what its last row says of them, and the validation that was written after it. Pauses do not count.
+
+    Rows of earlier versions do not say it: there it is the time between the first and the last, gaps of ten minutes and more left out.
+    """
+    told = next((place for place in reversed(range(len(rows))) if "trained_s" in rows[place]), None)
+    if told is not None:
+        return float(rows[told]["trained_s"]) + max(0.0, float(rows[-1].get("time", 0)) - float(rows[told].get("time", 0)))
     times = [float(row["time"]) for row in rows if "time" in row]
     gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
     return sum(gap for gap in gaps if gap < 600) if gaps else None

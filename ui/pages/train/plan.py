@@ -17,6 +17,7 @@ from engine.workspace import Workspace
 from ui import forms, html, plots
 from ui.html import Html, join, tag
 from ui.i18n import t
+from ui.pages.train import starting
 
 DEMO_MINUTES = 3.0
 NOMINAL_STEPS, NOMINAL_EPOCHS = 2000, 100
@@ -48,6 +49,7 @@ def asked(values: Mapping[str, Any], length: str, *, data: str, model: str, demo
     kept = {name: value for name, value in values.items() if name not in ("minutes", "epochs") or name == length}
     config = forms.to_config(kept, data=data, model=spec.name, task=spec.task)
     check_demo(config, demo)
+    check_weights(config)
     return config
 
 
@@ -55,6 +57,16 @@ def check_demo(config: TrainConfig, demo: bool) -> None:
     """Raises UserError for a run that is too long for an app that only shows itself."""
     if demo and not 0 < config.minutes <= DEMO_MINUTES:
         raise UserError("demo_minutes", limit=int(DEMO_MINUTES))
+
+
+def check_weights(config: TrainConfig) -> None:
+    """Raises UserError for a weights file that the run would refuse: of another model, or of the same one made of other parts."""
+    found, theirs = starting.fit(config), starting.told(config).model
+    if found is None or found.refused is None:
+        return
+    if theirs != config.model:
+        raise UserError("weights_other_model", theirs=display_name(theirs), model=display_name(config.model))
+    raise UserError(found.refused.key, **found.refused.values)
 
 
 def propose(config: TrainConfig, facts: DataFacts) -> Proposal:
@@ -82,17 +94,34 @@ def picture(proposal: Proposal, language: str) -> Html:
         epochs = stages.run_epochs(config)
         end = t("train.end_epochs", language, epochs=epochs, steps=html.number(steps))
         drawing = plots.schedule_picture(config, steps, epochs, end, language)
-        derived = (*proposal.plan.derived, *recipe.schedule_facts(config, steps, epochs), *memory)
+        told = [each for each in recipe.schedule_facts(config, steps, epochs) if each.name != "least_side"]
+        derived = (*proposal.plan.derived, *told, *_smallest(config), *memory)
     else:
         end = t("train.end_minutes", language, minutes=forms.figure(config.minutes))
         nominal = stages.REFERENCE + stages.TAIL if stages.published(config) else NOMINAL_EPOCHS
         drawing = plots.schedule_picture(config, NOMINAL_STEPS, nominal, end, language, known=False)
-        derived = (*proposal.plan.derived, recipe.steps_per_epoch(config, proposal.facts), *memory)
+        derived = (*proposal.plan.derived, recipe.steps_per_epoch(config, proposal.facts), *_smallest(config), *memory)
     return join([cautions(proposal, language), drawing, _table(derived, language)])
 
 
+def _smallest(config: TrainConfig) -> tuple[Derived, ...]:
+    """The side below which objects are not learnt, where the published recipe has one, and how many of a stored set are below it."""
+    from engine.datasets.small import smaller_than
+    from engine.datasets.store import Dataset, is_dataset
+
+    recipe_of = stages.published(config)
+    if recipe_of is None or recipe_of.least_side <= 1:
+        return ()
+    side = recipe_of.least_side
+    if not config.data or not is_dataset(Path(config.data)):
+        return (Derived("least_side", side, "least_side"),)
+    count, every = smaller_than(Dataset(Path(config.data), readonly=True), side)
+    return (Derived("least_side", side, "least_side_counted" if count else "least_side_none", {"count": count, "all": every}),)
+
+
 def cautions(proposal: Proposal, language: str) -> Html:
-    """What the images ask of the model beyond what it is set to, each with the setting that helps, and labels that nobody has looked at.
+    """What the images ask of the model beyond what it is set to, each with the setting that helps, labels that nobody has looked at, and what
+    becomes of the starting weights.
 
     The run notes the same.
     """
@@ -100,7 +129,15 @@ def cautions(proposal: Proposal, language: str) -> Html:
     found = [*_unseen(config.data), *recipe.notes(config, models.get(config.model), proposal.facts)]
     items = [tag("li", html.icon("warn" if each.severity == "warning" else "note"), " ", each.message(language), " ", each.remedy(language))
              for each in found]
+    items += [tag("li", html.icon("note"), " ", each) for each in _starting(proposal.asked, language)]
     return tag("ul", *items, class_="lb-notes lb-cautions") if items else Html("")
+
+
+def _starting(config: TrainConfig, language: str) -> list[str]:
+    """What is taken from a weights file, as far as it says whose it is."""
+    found, theirs = starting.fit(config), starting.told(config).model
+    partly = t("train.weights_partly", language, theirs=display_name(theirs), matched=found.matched, all=found.total) if found else ""
+    return [each for each in (partly, starting.head(config, language)) if each]
 
 
 def _unseen(data: str) -> list[Problem]:
