@@ -7,6 +7,7 @@ good part of a core from the training beside them, also while nothing happened.
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,18 +21,20 @@ from engine.workspace import Workspace
 from ui.selection import dataset_choices
 
 PAGES = {"header": "", "train": "lb-page-train", "runs": "lb-page-runs"}  # event: the page that has to be on show for it
+REST_MS = {"header": 3000, "train": 900, "runs": 1900}  # at least between two of them, while something changes all the time
 PULSE_JS = """
 // A page is told again after a change, in case a file was still being written.
-const AGAIN = 2, seen = {}, left = {};
+const AGAIN = 2, seen = {}, left = {}, told = {};
+const tell = (name) => { told[name] = Date.now(); trigger(name); };
 const onShow = (page) => !page || document.getElementById(page)?.offsetParent;
 const look = async () => {
   try {
     if (document.hidden) return;
     const now = await server.pulse_look({});
     for (const [name, page] of Object.entries(PAGES)) {
-      if (!onShow(page)) continue;
-      if (now[name] !== seen[name]) { seen[name] = now[name]; left[name] = AGAIN; trigger(name); }
-      else if (left[name] > 0) { left[name] -= 1; trigger(name); }
+      if (!onShow(page) || Date.now() - (told[name] ?? 0) < REST_MS[name]) continue;
+      if (now[name] !== seen[name]) { seen[name] = now[name]; left[name] = AGAIN; tell(name); }
+      else if (left[name] > 0) { left[name] -= 1; tell(name); }
     }
   } catch { /* the app is away for a moment: Gradio tells */ } finally { setTimeout(look, 1000); }
 };
@@ -46,7 +49,7 @@ def build(workspace: Workspace, jobs: Callable[[], str]) -> gr.HTML:
         local.advance(workspace.runs_folder)
         return state_of(workspace, jobs())
 
-    script = PULSE_JS.replace("PAGES", repr(PAGES))
+    script = PULSE_JS.replace("PAGES", json.dumps(PAGES)).replace("REST_MS", json.dumps(REST_MS))
     return gr.HTML("", elem_id="lb-pulse", visible="hidden", js_on_load=script, apply_default_css=False, server_functions=[pulse_look])
 
 

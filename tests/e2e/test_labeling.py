@@ -87,7 +87,7 @@ def near(found, wanted, most):
     assert np.abs(np.array(found, float).ravel() - np.array(wanted, float).ravel()).max() <= most, (found, wanted)
 
 
-def test_labels_are_drawn_edited_and_exported(tools, page, app):
+def test_labels_are_drawn_edited_and_exported(tools, page, tmp_path):
     page.open_tab("Label")
     canvas = Canvas(page).ready()
     first = canvas.image()
@@ -101,7 +101,7 @@ def test_labels_are_drawn_edited_and_exported(tools, page, app):
     page.locator(".lb-an-strip [data-id]").first.click()
     canvas.ready(first)
     assert [shape["kind"] for shape in canvas.shapes()] == ["box", "polygon", "mask"]
-    exports_what_was_drawn(tools, app.workspace)
+    exports_what_was_drawn(tools, tmp_path)
     assert not page.foreign, "the page asked other hosts"
 
 
@@ -150,8 +150,8 @@ def goes_on_and_zooms_in(canvas, first):
     canvas.saved()
 
 
-def exports_what_was_drawn(dataset, workspace):
-    out = workspace.parent / "coco"
+def exports_what_was_drawn(dataset, folder):
+    out = folder / "coco"
     out.mkdir()
     list(formats.get("coco").write(dataset.classes, dataset.samples(), out, "copy"))
     content = json.loads(next(out.rglob("*.json")).read_text(encoding="utf-8"))
@@ -300,7 +300,7 @@ class Fingers(Canvas):
         near(self.place(x, y), middle, 2)
 
 
-def test_labels_are_drawn_by_touch_on_a_narrow_screen(tools, browser, app):
+def test_labels_are_drawn_by_touch_on_a_narrow_screen(tools, browser, app, tmp_path):
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, locale="en-US")
     page = context.new_page()
     page.goto(f"{app.url}/?lang=en&tab=label&image=1")
@@ -327,7 +327,7 @@ def test_labels_are_drawn_by_touch_on_a_narrow_screen(tools, browser, app):
     page.reload()
     canvas.ready(2)
     assert len(canvas.shapes()) == 2
-    exports_what_was_drawn(tools, app.workspace)
+    exports_what_was_drawn(tools, tmp_path)
     context.close()
 
 

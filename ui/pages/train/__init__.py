@@ -82,7 +82,7 @@ def _wire_views(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
     app.blocks.load(opened, None, [*switches, known, data_known], **QUIET)
     latest(app, [app.dataset.change], other_data, [app.dataset, data_known, view.shown], [*switches, data_known], **LOOSE)
     latest(app, [app.run.change], chosen, [app.run, known], [*switches, known], **LOOSE)
-    app.pulse.train(tick, [view.shown, noted], [form.running, noted], trigger_mode="once", **QUIET)
+    app.pulse.header(tick, [view.shown, noted], [form.running, noted], trigger_mode="once", **QUIET)
     view.new.click(lambda: show(None), None, switches, **QUIET).then(None, None, None, js=REMEMBER_JS.format("new"), **QUIET)
     form.watch.click(lambda: show(monitor.newest_active(workspace)), None, switches, **QUIET).then(
         None, None, None, js=REMEMBER_JS.format(""), **QUIET)
@@ -148,9 +148,9 @@ def _wire_form(app: App, form: setup.Setup) -> list[Any]:
     entered.then(refresh, everything, outputs, **PATIENT)
     other = latest(app, [app.dataset.change], offer, models_in, offered, **LOOSE).then(**settled)
     other.then(refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
-    latest(app, [part.change for part in form.inputs], refresh, everything, outputs, **PATIENT)
-    latest(app, [part.input for part in form.inputs], changed, everything, [form.draft, restored], **QUIET)
-    form.length.input(setup.length_parts, form.length, [form.parts["minutes"], form.parts["epochs"]], **QUIET)
+    gr.on([part.change for part in form.inputs], refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
+    gr.on([part.input for part in form.inputs], changed, everything, [form.draft, restored], trigger_mode="always_last", **QUIET)
+    form.length.select(setup.length_parts, form.length, [form.parts["minutes"], form.parts["epochs"]], **QUIET)
     form.open_data.click(lambda: go_to("data"), None, app.tabs, **QUIET)
     return [entered, other]
 
