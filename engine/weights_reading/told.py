@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from engine.types import UserError
-from engine.weights_reading.containers import HEAD, kind_of
+from engine.weights_reading.containers import reading
 
-FAULTS = (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError, OSError, AssertionError,
-          ArithmeticError, UserError)
+TOLD = ("model_name", "classes", "options")
 
 
 def told_by(path: Path | str) -> dict[str, Any]:
     """What a file of Lightbox says beside its tensors, which stay on the disk: `model_name`, `classes` and `options`; {} for any other file."""
     try:
-        with Path(path).open("rb") as file:
-            if kind_of(file.read(HEAD), Path(path)) != "torch_zip":
-                return {}
-        content = torch.load(str(path), mmap=True, map_location="cpu", weights_only=True)
-    except FAULTS:
+        with reading(Path(path)) as content:
+            found = {name: content.root[name] for name in TOLD}
+    except (UserError, LookupError, TypeError, AttributeError, OSError):
         return {}
-    if not isinstance(content, dict) or not isinstance(content.get("model_name"), str):
-        return {}
-    return {name: content[name] for name in ("model_name", "classes", "options") if name in content}
+    known = isinstance(found["model_name"], str) and isinstance(found["classes"], (list, tuple)) and isinstance(found["options"], dict)
+    return found if known else {}
