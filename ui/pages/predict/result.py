@@ -203,5 +203,5 @@ def on_disk(labels: SemanticMask) -> SemanticMask:
         values = getattr(labels, name)
         if values is not None:
             np.save(folder / f"{name}.npy", values)
-            kept[name] = np.load(folder / f"{name}.npy", mmap_mode="r")
+            kept[name] = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
     return replace(labels, **kept)
