@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import calendar
 import json
 import os
+import re
 import sqlite3
 import time
 import uuid
@@ -24,6 +26,8 @@ from engine.types import UserError
 FOLDER = "versions"
 KEPT = ("meta", "classes", "images", "shapes", "content")
 CARRIED = ("name", "task", "format", "revision", "created")
+_SECONDS = "%Y%m%d-%H%M%S"
+_STAMPED = re.compile(r"(\d{8}-\d{6})-(\d{9})-")
 
 
 @dataclass(frozen=True)
@@ -112,9 +116,9 @@ def _save(dataset: Dataset, name: str, *, automatic: bool) -> Version:
     if not name:
         raise UserError("version_name_empty")
     folder = dataset.folder / FOLDER
-    target = folder / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{time.time_ns() % 10**9:09d}-{uuid.uuid4().hex[:6]}.sqlite"
-    part = folder / f".{target.name}"
     with writing(folder):
+        target = folder / f"{_stamp(max((file.stem for file in _files(dataset)), default=''))}-{uuid.uuid4().hex[:6]}.sqlite"
+        part = folder / f".{target.name}"
         folder.mkdir(exist_ok=True)
         for left in folder.glob(".*.sqlite"):  # nobody else is saving now, so a process that was killed has left it
             left.unlink(missing_ok=True)
@@ -126,6 +130,17 @@ def _save(dataset: Dataset, name: str, *, automatic: bool) -> Version:
         finally:
             part.unlink(missing_ok=True)
     return _read(target)
+
+
+def _stamp(newest: str) -> str:
+    """The time now as the beginning of a file's name (UTC, to the nanosecond), from one reading of the clock. Names order the versions, so it comes
+    after that of the newest file, even where the clock was set back."""
+    now = time.time_ns()
+    if (was := _STAMPED.match(newest)) is not None:
+        with suppress(ValueError):  # digits that are no date
+            now = max(now, calendar.timegm(time.strptime(was[1], _SECONDS)) * 10**9 + int(was[2]) + 1)
+    seconds, rest = divmod(now, 10**9)
+    return f"{time.strftime(_SECONDS, time.gmtime(seconds))}-{rest:09d}"
 
 
 def _write(dataset: Dataset, part: Path, said: dict[str, str]) -> None:

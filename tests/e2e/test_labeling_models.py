@@ -146,9 +146,11 @@ def test_suspicious_labels_are_opened_by_a_key_and_confirmed(discs, page, app):
 def test_the_most_useful_images_come_first(discs, model, page, app):
     canvas = opened(page, app, 1)
     page.locator("[data-side=assist]").click()
+    page.evaluate("() => { window.before = document.querySelector('.lb-an').lab.strip.images; }")
     page.get_by_role("button", name="Label the 20 most useful").click()
     page.locator(".lb-an-job", has_text="The 4 most useful images come first now").wait_for()
-    page.wait_for_function("() => document.querySelector('.lb-an').lab.strip.wanted.order === 'uncertain'")
+    page.wait_for_function("""() => { const {strip} = document.querySelector('.lb-an').lab;
+        return strip.wanted.order === 'uncertain' && strip.images !== window.before; }""")
     order = page.evaluate("() => document.querySelector('.lb-an').lab.strip.images.map(([id]) => id)")
     assert sorted(order) == [1, 2, 3, 4]
     canvas.ready(order[0])

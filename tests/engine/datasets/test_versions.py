@@ -1,3 +1,4 @@
+import itertools
 import sqlite3
 
 import numpy as np
@@ -53,6 +54,16 @@ def test_a_version_says_what_it_holds(stored_set):
     assert versions.versions(dataset) == [again, version]
     assert key_of(versions.save, dataset, " \n") == "version_name_empty"
     assert len(versions.versions(dataset)) == 2
+
+
+@pytest.mark.parametrize("then", [0.2, -7200.0], ids=["the second turns", "the clock is set back"])
+def test_a_later_version_comes_first_whatever_the_clock_does(stored_set, monkeypatch, then):
+    readings = itertools.chain([1_790_000_000_900_000_000], itertools.repeat(1_790_000_000_900_000_000 + int(then * 1e9)))
+    monkeypatch.setattr(versions.time, "time_ns", lambda: next(readings))
+    dataset = stored_set(labels=[objects(0)])
+    saved = [versions.save(dataset, name) for name in ("one", "two", "three")]
+    assert versions.versions(dataset) == saved[::-1]
+    assert saved[0].id.startswith("20260921-141320-900000000-"), "the name tells the time of one reading"
 
 
 def test_images_that_came_after_a_version_go_to_the_trash(stored_set):
