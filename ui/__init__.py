@@ -30,6 +30,4 @@ def build(workspace: Path | str | Workspace, *, demo: bool = False) -> gr.Blocks
             wire()
         header.wire(app, parts["jobs"])
         api.build(app)
-        for part in app.hidden:
-            part.render()
     return blocks

@@ -29,8 +29,7 @@ UNCHECKED: dict[str, Any] = {"preprocess": False}
 class App:
     """What a page gets. `dataset` and `run` hold ids ("" = none); a page that adds one returns `choose_dataset(...)` to it.
 
-    `show_run(id)` gives what the components of `run_view` (the monitor on Train) need to show a run; `late` is done once all pages stand, and what is
-    `hidden` is put below them.
+    `show_run(id)` gives what the components of `run_view` (the monitor on Train) need to show a run; `late` is done once all pages stand.
     """
 
     workspace: Workspace
@@ -44,12 +43,6 @@ class App:
     run_view: list[Any] = field(default_factory=list)
     show_run: Callable[[str], tuple[Any, ...]] = lambda run: ()
     late: list[Callable[[], None]] = field(default_factory=list)
-    hidden: list[gr.Textbox] = field(default_factory=list)
-
-    def out_of_sight(self, value: str) -> gr.Textbox:
-        """A value that the browser keeps. It stands below all pages: what lies in a tab that nobody has opened hears of no change."""
-        self.hidden.append(gr.Textbox(value, visible="hidden", render=False))
-        return self.hidden[-1]
 
 
 def dataset_choices(workspace: Workspace) -> Choices:
@@ -85,6 +78,11 @@ def pick(choices: Choices, wanted: str | None) -> str:
     """`wanted` when it is still there, else the newest, else ""."""
     ids = [key for _, key in choices]
     return wanted if wanted in ids else ids[0] if ids else ""
+
+
+def will_change(app: App, wanted: str | None, request: gr.Request) -> bool:
+    """While the page opens: whether the header is about to choose another set than `wanted`. What is shown of `wanted` might come after the other."""
+    return pick(dataset_choices(app.workspace), dict(request.query_params).get("dataset")) != (wanted or "")
 
 
 def choose_dataset(workspace: Workspace, wanted: str | None = None, language: str | None = None) -> gr.Dropdown:

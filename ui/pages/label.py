@@ -17,7 +17,7 @@ from ui.html import Html, tag
 from ui.i18n import label, static, t
 from ui.latest import latest
 from ui.pages.data.words import is_labeled
-from ui.selection import UNCHECKED, App, go_to
+from ui.selection import UNCHECKED, App, go_to, will_change
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False, **UNCHECKED}
 LOOK_S = 2.0
@@ -41,6 +41,10 @@ def build(app: App) -> None:
         return gr.Column(visible=dataset is None), dataset.id if dataset else "", *asked(dataset, demo=app.demo)
 
     @guarded
+    def show_first(wanted: str | None, request: gr.Request) -> tuple[Any, ...]:
+        return tuple(gr.skip() for _ in everything) if will_change(app, wanted, request) else show(wanted)
+
+    @guarded
     def look(wanted: str | None) -> tuple[Any, ...]:
         return asked(_opened(app, wanted), demo=app.demo)
 
@@ -60,8 +64,8 @@ def build(app: App) -> None:
 
     everything = [nothing, canvas, kind, timer]
     to_data.click(lambda: go_to("data"), None, app.tabs, **QUIET)
-    app.blocks.load(show, app.dataset, everything, **QUIET)
-    latest(app, [app.dataset.change], show, app.dataset, everything, **QUIET)
+    app.blocks.load(show_first, app.dataset, everything, **QUIET)
+    latest([app.dataset.change], show, app.dataset, everything, **QUIET)
     app.tab["label"].select(look, app.dataset, [kind, timer], **QUIET)
     timer.tick(watch, app.dataset, [kind, timer], **QUIET)
     kind.input(choose, [app.dataset, kind], canvas, **QUIET).then(show, app.dataset, everything, **QUIET)

@@ -19,7 +19,7 @@ from ui.latest import latest
 from ui.pages.data import browse, classes, exporting, health, importing, splits, statistics, versions, words
 from ui.pages.data.exporting import Export
 from ui.pages.data.panel import LOOSE, QUIET, Panel, Room, form, now, sent
-from ui.selection import App, choose_dataset, dataset_choices, go_to
+from ui.selection import App, choose_dataset, dataset_choices, go_to, will_change
 
 PANELS = {"browse": browse, "health": health, "statistics": statistics, "splits": splits, "classes": classes, "versions": versions}
 
@@ -94,9 +94,8 @@ def _wire_views(room: Room, header: gr.HTML, frames: tuple[Any, ...], panels: di
 
     @guarded
     def show_first(request: gr.Request, wanted: str | None, shown: str) -> tuple[Any, ...]:
-        """When the page opens; where the address names another set than the newest, its change event follows at once."""
-        asked = dict(request.query_params).get("dataset")
-        if asked and asked != wanted and room.open(asked) is not None:
+        """When the page opens."""
+        if will_change(app, wanted, request):
             return tuple(gr.skip() for _ in everything)
         return show_set(request, wanted, shown)
 
@@ -112,7 +111,7 @@ def _wire_views(room: Room, header: gr.HTML, frames: tuple[Any, ...], panels: di
 
     everything = [header, seen, room.views, *frames, *outputs]
     app.blocks.load(show_first, [app.dataset, view], everything, **LOOSE)
-    latest(app, [app.dataset.change], show_set, [app.dataset, view], everything, **LOOSE)
+    latest([app.dataset.change], show_set, [app.dataset, view], everything, **LOOSE)
     room.changed.change(refresh, [app.dataset, view, *inputs], [header, seen, *outputs], **LOOSE)
     app.tab["data"].select(back, [app.dataset, seen], room.changed, **LOOSE)
     for name, tab in tabs.items():

@@ -163,7 +163,7 @@ def _wire(room: Room, fields: Sequence[Any], sliders: list[gr.Slider], apply: gr
     apply.click(deal, inputs, [preview, apply, room.changed], **LONG).failure(look, inputs, preview, **LOOSE).then(
         lambda: gr.Button(interactive=True), None, apply, **QUIET)
     preview.send(pressed, None, room.views, **LOOSE).then(look, inputs, preview, **newest)
-    latest(room.app, [fields[3].input, fields[5].input], look, inputs, preview, **LONG)
+    latest([fields[3].input, fields[5].input], look, inputs, preview, **LONG)
 
 
 def previewed(dataset: Dataset, plan: Plan, language: str) -> Html:

@@ -141,7 +141,7 @@ def _wire_finding(app: App, parts: Parts, chosen: Sequence[Any]) -> None:
     changes = [parts.source.change, *(part.input for part in parts.looks if part not in (parts.model, parts.kind))]
     for event in (parts.files.upload(uploaded, [parts.files, *asked], outputs, **QUEUED),
                   parts.sample.click(sampled, [app.dataset, *asked], outputs, **QUEUED),
-                  latest(app, changes, **anew), *(event.then(**anew) for event in chosen)):
+                  latest(changes, **anew), *(event.then(**anew) for event in chosen)):
         _wire_settling(parts, event)
 
 

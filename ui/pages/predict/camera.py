@@ -69,7 +69,7 @@ def wire(app: App, page: Parts) -> None:
 
     parts = [page.source, *page.moving]
     events = [part.change for part in dict.fromkeys(parts) if part is not page.begun]
-    latest(app, events, ask, parts, page.camera, **QUIET)
+    latest(events, ask, parts, page.camera, **QUIET)
 
 
 def asked(on: bool, values: tuple[Any, ...], language: str) -> str:

@@ -80,8 +80,8 @@ def _wire_views(app: App, form: setup.Setup, view: monitor.Monitor) -> None:
     app.run_view = [*switches, known]
     app.show_run = lambda run: (*show(monitor.find(workspace, run)), run)
     app.blocks.load(opened, None, [*switches, known, data_known], **QUIET)
-    latest(app, [app.dataset.change], other_data, [app.dataset, data_known, view.shown], [*switches, data_known], **LOOSE)
-    latest(app, [app.run.change], chosen, [app.run, known], [*switches, known], **LOOSE)
+    latest([app.dataset.change], other_data, [app.dataset, data_known, view.shown], [*switches, data_known], **LOOSE)
+    latest([app.run.change], chosen, [app.run, known], [*switches, known], **LOOSE)
     app.pulse.header(tick, [view.shown, noted], [form.running, noted], trigger_mode="once", **QUIET)
     view.new.click(lambda: show(None), None, switches, **QUIET).then(None, None, None, js=REMEMBER_JS.format("new"), **QUIET)
     form.watch.click(lambda: show(monitor.newest_active(workspace)), None, switches, **QUIET).then(
@@ -136,7 +136,7 @@ def _wire_form(app: App, form: setup.Setup) -> list[Any]:
         return {**form.values_of(values), "dataset": dataset}, True
 
     everything = [app.dataset, *form.inputs]
-    proposed = app.out_of_sight(json.dumps([None, None]))
+    proposed = gr.Textbox(json.dumps([None, None]), visible="hidden")
     offered = [*form.steps, form.model, proposed]
     settled = {"fn": None, "inputs": [form.model, proposed], "outputs": form.model, "js": SETTLE_JS, **QUIET}
     more = [*form.groups.values(), *form.model_options.values()]
@@ -146,7 +146,7 @@ def _wire_form(app: App, form: setup.Setup) -> list[Any]:
     models_in = [app.dataset, form.model, form.draft]
     entered = _wire_weights(app, form).then(offer_others, models_in, offered, **LOOSE).then(**settled)
     entered.then(refresh, everything, outputs, **PATIENT)
-    other = latest(app, [app.dataset.change], offer, models_in, offered, **LOOSE).then(**settled)
+    other = latest([app.dataset.change], offer, models_in, offered, **LOOSE).then(**settled)
     other.then(refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
     gr.on([part.change for part in form.inputs], refresh, everything, outputs, trigger_mode="always_last", **PATIENT)
     gr.on([part.input for part in form.inputs], changed, everything, [form.draft, restored], trigger_mode="always_last", **QUIET)
@@ -179,7 +179,7 @@ def _wire_options(app: App, form: setup.Setup) -> None:
     def choose(*values: Any) -> list[Any]:
         return setup.option_updates(form, form.values_of(values))
 
-    latest(app, [part.change for part in form.deciding], choose, form.inputs, form.depending, **QUIET)
+    latest([part.change for part in form.deciding], choose, form.inputs, form.depending, **QUIET)
 
 
 def _wire_augmented(app: App, form: setup.Setup, offered: list[Any]) -> None:
@@ -221,7 +221,7 @@ def _wire_compare(app: App, form: setup.Setup) -> None:
         return compare.update(data.find(app.workspace, dataset))
 
     form.compare.start.click(start, [app.dataset, picked, *form.inputs], [app.run, app.tabs, picked], **PATIENT)
-    latest(app, [app.blocks.load, app.dataset.change], offered, app.dataset, picked, **LOOSE)
+    latest([app.blocks.load, app.dataset.change], offered, app.dataset, picked, **LOOSE)
 
 
 def _refreshed(app: App, form: setup.Setup, dataset: str | None, values: tuple[Any, ...], language: str) -> list[Any]:

@@ -66,7 +66,7 @@ def wire(app: App, shown: Augmented, planned: Callable[[Dataset, tuple[Any, ...]
 
     seen = [app.dataset, shown.seed, *inputs]
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    latest(app, [*triggers, shown.seed.change], draw, seen, shown.pictures, **quiet)
+    latest([*triggers, shown.seed.change], draw, seen, shown.pictures, **quiet)
     for each in offered:
         each.then(draw, seen, shown.pictures, trigger_mode="always_last", **quiet)
     shown.again.click(lambda seed: seed + 1, shown.seed, shown.seed, queue=False, **quiet)
