@@ -30,4 +30,13 @@ def build(workspace: Path | str | Workspace, *, demo: bool = False) -> gr.Blocks
             wire()
         header.wire(app, parts["jobs"])
         api.build(app)
+        _tell_nobody_of_progress(blocks)
     return blocks
+
+
+def _tell_nobody_of_progress(blocks: gr.Blocks) -> None:
+    """Of every step of an event the browser informs all components that any event has ever written, also where no progress is shown: half of the
+    time that a page took to open. Progress stands in the pages' own words, so no component has to hear of it."""
+    for event in blocks.fns.values():
+        if event.show_progress == "hidden":
+            event.show_progress_on = []

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
-import albumentations as A
 import numpy as np
 
 from engine.augment import seed_all
@@ -17,6 +17,9 @@ from engine.datasets.images import resize
 from engine.datasets.mask_crops import Crop, crop_of
 from engine.datasets.outlines import as_polygons, mask_of, rle_of_mask
 from engine.types import RLE, Instances, Polygons
+
+if TYPE_CHECKING:
+    import albumentations as A
 
 PRESETS = ("none", "flip", "standard", "large_scale")
 SCALES = {"standard": (0.5, 1.5), "large_scale": (0.1, 2.0)}
@@ -179,6 +182,7 @@ def unpacked(mask: np.ndarray) -> np.ndarray:
 def _light(preset: str, strong: bool) -> A.Compose | None:
     if preset not in SCALES or not strong:
         return None
+    import albumentations as A  # takes seconds, and who predicts does without
     return A.Compose([A.ColorJitter(brightness=(0.75, 1.25), contrast=(0.7, 1.4), saturation=(0.6, 1.4), hue=(-0.04, 0.04), p=0.5)])
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, logit, softmax
 
 BINS = 10
@@ -51,6 +50,7 @@ def temperature(truth: np.ndarray, probability: np.ndarray, *, exclusive: bool) 
     energy = _softmax_energy(truth, probability) if exclusive else _sigmoid_energy(truth, probability)
     if energy is None:
         return 1.0
+    from scipy.optimize import minimize_scalar  # takes a second, and who predicts does without
     best = minimize_scalar(energy, bounds=(np.log(COLDEST), np.log(HOTTEST)), method="bounded", options={"xatol": 1e-5})
     found = float(np.exp(best.x))
     return 1.0 if found < COLDEST * 1.01 else found

@@ -7,7 +7,6 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -113,6 +112,7 @@ def match(logits: Tensor, boxes: Tensor, targets: Targets, *, late: bool = False
 
     An image with n truths gives min(n, Q) pairs in every set.
     """
+    from scipy.optimize import linear_sum_assignment  # takes a second, and only training matches
     places, queries = targets.places, logits.shape[2]
     probability = logits.mT[:, places[0], targets.labels[places]].float().sigmoid()
     cost = (late_cost if late else early_cost)(probability, boxes[:, places[0]], targets.boxes[places][:, None])

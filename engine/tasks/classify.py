@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import albumentations as A
 import numpy as np
 import torch
 from torch import Tensor
 
-from engine.augment import classification as augmentation
 from engine.config import TrainConfig
 from engine.datasets.images import resize
 from engine.metrics.calibration import tempered
@@ -21,13 +19,17 @@ from engine.tasks import coarse
 from engine.tasks.task import Fitted, Forward, Task, positions
 from engine.types import UNCERTAIN, Labels, Sample, Tags, UserError
 
+if TYPE_CHECKING:
+    import albumentations as A
+
 RESAMPLES = 1000
 UNKNOWN = -1  # the label of an image that nobody gave one
 
 
 @cache
 def _pipeline(preset: str, strong: bool, side: int) -> A.Compose | None:
-    return augmentation.pipeline(preset, strong=strong, side=side)
+    from engine.augment.classification import pipeline  # takes seconds, and who predicts does without
+    return pipeline(preset, strong=strong, side=side)
 
 
 class LabelMeter:
@@ -111,9 +113,10 @@ class Classify(Task):
         """Target: {"values": f32[C]} (NaN = not mentioned), or {"label": i64[]} where an image has one class."""
         if not isinstance(sample.labels, Tags):
             raise TypeError("tags are wanted")
+        from engine.augment.classification import apply
         side = config.image_size
         transform = _pipeline(config.augment, strong, side)
-        pixels = augmentation.apply(transform, image, None, seed)[0] if transform is not None else image
+        pixels = apply(transform, image, None, seed)[0] if transform is not None else image
         if pixels.shape[:2] != (side, side):
             pixels = resize(pixels, (side, side))
         values = sample.labels.values

@@ -6,8 +6,6 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.cluster import hierarchy
-from scipy.spatial.distance import squareform
 
 from engine.types import UNCERTAIN, UserError
 
@@ -40,6 +38,8 @@ def parse(words: str, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 def suggested(values: np.ndarray, count: int) -> tuple[int, ...]:
     """Classes that are seen together form a coarse class: average linkage on the correlation of their tags."""
+    from scipy.cluster import hierarchy
+    from scipy.spatial.distance import squareform
     shows = (np.nan_to_num(values) > UNCERTAIN).astype(float)
     classes = shows.shape[1]
     count = min(count, classes)
@@ -54,7 +54,8 @@ def suggested(values: np.ndarray, count: int) -> tuple[int, ...]:
 
 def _split(tree: np.ndarray, classes: int, count: int) -> tuple[int, ...]:
     """The members of `count` clusters, numbered by their first class."""
-    raw = hierarchy.cut_tree(tree, n_clusters=count).ravel()
+    from scipy.cluster.hierarchy import cut_tree
+    raw = cut_tree(tree, n_clusters=count).ravel()
     order = {number: place for place, number in enumerate(dict.fromkeys(raw.tolist()))}
     if len(raw) != classes:
         raise ValueError("the tree has other leaves")

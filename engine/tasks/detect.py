@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import albumentations as A
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
-from torchvision.ops import box_iou
 
 from engine import stages
-from engine.augment import detection as augmentation
 from engine.augment.boxed import Boxed
 from engine.augment.official import Taken, prepared
 from engine.config import TrainConfig
+from engine.datasets import labeling_lists
 from engine.datasets.images import resize
 from engine.metrics.coco_ap import score_boxes
 from engine.tasks.suppression import suppressed
 from engine.tasks.task import Forward, Pick, Task, positions
 from engine.types import Instances, Labels, Sample
+
+if TYPE_CHECKING:
+    import albumentations as A
 
 CANDIDATES = 300
 DEFAULT_THRESHOLD = 0.45
@@ -34,7 +34,8 @@ ALL = 1.0
 
 @cache
 def _pipeline(preset: str, strong: bool) -> A.Compose | None:
-    return augmentation.pipeline(preset, strong=strong)
+    from engine.augment.detection import pipeline  # takes seconds, and who predicts does without
+    return pipeline(preset, strong=strong)
 
 
 class BoxMeter:
@@ -84,8 +85,9 @@ class Detect(Task):
         """Target: labels i64[n], boxes f32[n,4] cxcywh in 0..1. Crowd objects are not learnt."""
         if config.augment == stages.OFFICIAL:
             return self.encode_mixed(config, sample, image, seed, strong, lambda _: None)
+        from engine.augment.detection import apply
         single = _boxed(sample, image)
-        pixels, boxes, kept = augmentation.apply(_pipeline(config.augment, strong), image, single.boxes, seed)
+        pixels, boxes, kept = apply(_pipeline(config.augment, strong), image, single.boxes, seed)
         height, width = pixels.shape[:2]
         boxes = np.clip(boxes / np.array([width, height, width, height], np.float32), 0, 1)
         return resize(pixels, (config.image_size, config.image_size)), _target(boxes, single.classes[kept])
@@ -128,7 +130,8 @@ class Detect(Task):
         """
         if not (isinstance(first, Instances) and isinstance(second, Instances) and first.scores is not None and second.scores is not None):
             raise TypeError("two predictions are wanted")
-        overlap = box_iou(torch.from_numpy(first.boxes), torch.from_numpy(second.boxes)).numpy()
+        from scipy.optimize import linear_sum_assignment
+        overlap = labeling_lists.overlaps(first.boxes, second.boxes)
         overlap[first.classes[:, None] != second.classes[None]] = 0
         agreement = np.where(overlap >= SAME_OBJECT, np.sqrt(first.scores[:, None] * second.scores[None]) + overlap / 10, 0)
         rows, columns = linear_sum_assignment(-agreement)

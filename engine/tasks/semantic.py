@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import albumentations as A
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.augment import segmentation as augmentation
 from engine.config import TrainConfig
 from engine.datasets.collection import present
 from engine.datasets.images import resize
@@ -24,6 +22,9 @@ from engine.tasks.rasters import BACKGROUND, UNKNOWN, is_background, raster
 from engine.tasks.task import Fitted, Forward, Task, positions
 from engine.types import IGNORE, NOTHING, Instances, Labels, Sample, SemanticMask, UserError
 
+if TYPE_CHECKING:
+    import albumentations as A
+
 THRESHOLD = 0.5
 TURNS = 4
 MOST_COUNTED = 500
@@ -32,7 +33,8 @@ PROBABILITY_BYTES = 1 << 30
 
 @cache
 def _pipeline(preset: str, strong: bool, side: int) -> A.Compose | None:
-    return augmentation.pipeline(preset, strong=strong, side=side)
+    from engine.augment.segmentation import pipeline  # takes seconds, and who predicts does without
+    return pipeline(preset, strong=strong, side=side)
 
 
 class AreaMeter:
@@ -126,13 +128,14 @@ class Semantic(Task):
 
     def encode(self, config: TrainConfig, sample: Sample, image: np.ndarray, seed: int, strong: bool) -> tuple[np.ndarray, dict[str, Tensor]]:
         """Target: {"mask": u8[S,S]}, 255 where nobody may judge; multilabel {"layers": u8[C,S,S], "known": u8[S,S]}."""
+        from engine.augment.segmentation import apply
         side, count = config.image_size, int(self.options["num_classes"])
         truth = raster(sample, (image.shape[1], image.shape[0]), count, self.mode)
         if config.resize == "crop":
             image, planes = windows.random_piece(image, truth.planes(), side, seed)
             truth = truth.of_planes(planes)
         transform = _pipeline(config.augment, strong, side)
-        pixels, moved = augmentation.apply(transform, image, truth.planes(), seed)
+        pixels, moved = apply(transform, image, truth.planes(), seed)
         planes = truth.planes() if moved is None else moved
         if pixels.shape[:2] != (side, side):
             pixels = resize(pixels, (side, side))

@@ -1,5 +1,6 @@
 """A real Chromium on the real app."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -90,12 +91,26 @@ def app(tmp_path_factory):
     wait_for(lambda: all(run.state()["phase"] not in ("starting", "running", "stopping") for run in served.runs()), "the runs to stop")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test tells what stood on the page and what its console said."""
+    report = yield
+    page = getattr(item, "funcargs", {}).get("page")
+    if report.when == "call" and report.failed and page is not None:
+        with contextlib.suppress(Exception):
+            shown = "\n".join(line for line in page.locator("body").inner_text(timeout=5000).splitlines() if line.strip())
+            said = "\n".join(page.said[-40:])
+            report.sections += [("The page's address", page.url), ("What stood on the page", shown[:6000]), ("What its console said", said)]
+    return report
+
+
 @pytest.fixture
 def page(browser, app):
     context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-US")
     page = context.new_page()
     page.set_default_timeout(120_000)
-    page.foreign = []
+    page.foreign, page.said = [], []
+    page.on("console", lambda message: page.said.append(f"{message.type}: {message.text[:300]}"))
     page.open_tab = lambda name: page.get_by_role("tab", name=name, exact=True).click()
     page.on("request", lambda request: page.foreign.append(request.url) if not request.url.startswith((app.url, "data:", "blob:")) else None)
     page.goto(f"{app.url}/?lang=en")

@@ -92,6 +92,30 @@ def test_what_a_visitor_set_stays_while_the_model_is_the_same(page, half_sure, t
     assert score.input_value() == "0.1" and page.locator("#lb-predict-result [role=alert]").count() == 0
 
 
+def test_images_that_come_before_the_list_of_models_are_looked_at(page, half_sure, tmp_path):
+    """On a slow connection the page is quicker than its list of models."""
+    entered = page.evaluate("""() => {
+        const {components, dependencies} = window.gradio_config, tab = components.find(({props}) => props?.elem_id === 'lb-page-predict').id;
+        return dependencies.find(({targets, backend_fn}) => backend_fn && targets.some(([id, event]) => id === tab && event === 'select')).id;
+    }""")
+    held = []
+
+    def hold(route):
+        if f'"fn_index":{entered},' in (route.request.post_data or "") and not held:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/gradio_api/**", hold)
+    page.open_tab("Predict")
+    drop(page, *pictures(tmp_path, "a"))
+    page.wait_for_timeout(1500)
+    assert held, "the page asks for its list of models"
+    held[0].continue_()
+    page.locator("#lb-predict-result .lb-picture img").wait_for(timeout=30_000)
+    assert page.locator(".toast-body.error").count() == 0
+
+
 def the_third_is_seen_again(page, score):
     watch(page)
     page.locator("#lb-predict-tta input").check()

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from engine.models.di_maskdino.outputs import MaskProduct
@@ -60,6 +59,7 @@ def match(blocks: list[Sets], truths: Targets, masks: TruthMasks, points: int, s
 
 def _solved(costs: np.ndarray, counts: tuple[int, ...]) -> Assignment:
     """Hungarian assignment of costs f64[S,T,Q], T truths of all images."""
+    from scipy.optimize import linear_sum_assignment  # takes a second, and only training matches
     ends = np.cumsum(counts)[:-1]
     solved = [[linear_sum_assignment(block) for block in np.split(each, ends)] for each in costs]
     truth, query = (np.stack([np.concatenate([pair[part] for pair in row]) for row in solved]) for part in (0, 1))

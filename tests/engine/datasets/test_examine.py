@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.datasets import editing, health_facts, similar
+from engine.datasets import editing, health_facts, similar, store_journal
 from engine.datasets.collection import Collection, load
 from engine.datasets.health import check, examine
 from engine.datasets.store import Dataset
@@ -80,6 +80,7 @@ def test_all_kinds_of_labels_are_read_alike_from_the_store(tmp_path, picture, la
 
 
 def test_images_are_opened_once(stored, monkeypatch):
+    monkeypatch.setattr(store_journal, "now", lambda: "2026-11-22T08:40:43Z")
     first, seen = examine(stored), []
     assert set(stored.fingerprints()) == {1, 2, 3, 4}
     real = similar.see

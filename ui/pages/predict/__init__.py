@@ -6,7 +6,7 @@ Objects, areas and tags share the page; `controls` says which controls each of t
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ WRITERS = {"json": downloads.json_file, "csv": downloads.csv_file, "zip": downlo
 def build(app: App) -> None:
     parts = layout(app)
     _wire_sources(parts)
-    _wire_finding(app, parts, [*_wire_lists(app, parts), *_wire_choice(app, parts)])
+    fresh, chosen = _wire_lists(app, parts)
+    _wire_finding(app, parts, fresh, [*chosen, *_wire_choice(app, parts)])
     _wire_view(parts)
     _wire_downloads(parts)
     film.wire(app, parts)
@@ -63,8 +64,11 @@ def _asked_of(app: App, parts: Parts, chosen: str | None, begun: Begun, language
     return [*asking.asked(chosen), *_controls_of(app, chosen, None, begun, language)]
 
 
-def _wire_lists(app: App, parts: Parts) -> list[Any]:
-    """The list of models follows the workspace, and the header's run. Returns the events after which another model may be chosen."""
+def _wire_lists(app: App, parts: Parts) -> tuple[Callable[[Any], Any], list[Any]]:
+    """The list of models follows the workspace, and the header's run.
+
+    Returns how any event can have the list made first, and the events after which another model may be chosen.
+    """
     def listed(language: str, begun: Begun, run: str | None, now: str | None) -> list[Any]:
         found = models.choices(app.workspace)
         chosen = models.pick(found, run, now)
@@ -86,9 +90,12 @@ def _wire_lists(app: App, parts: Parts) -> list[Any]:
         return listed(language_of(request), begun, None, add_weights(app.workspace, upload, models.SUFFIXES))
 
     lists = [parts.model, parts.train, parts.kind, parts.inside, *parts.by_model]
-    return [app.tab["predict"].select(entered, [parts.begun, app.run, parts.model], lists, **QUIET),
-            app.run.change(followed, [parts.begun, app.run], lists, **QUIET),
-            parts.upload.upload(added, [parts.begun, parts.upload], lists, **QUIET)]
+
+    def fresh(event: Any) -> Any:
+        return event(entered, [parts.begun, app.run, parts.model], lists, **QUIET)
+
+    return fresh, [fresh(app.tab["predict"].select), app.run.change(followed, [parts.begun, app.run], lists, **QUIET),
+                   parts.upload.upload(added, [parts.begun, parts.upload], lists, **QUIET)]
 
 
 def _wire_choice(app: App, parts: Parts) -> list[Any]:
@@ -106,8 +113,11 @@ def _wire_choice(app: App, parts: Parts) -> list[Any]:
             parts.kind.input(told, [parts.kind, parts.model, parts.begun], [parts.inside, *parts.by_model], **QUIET)]
 
 
-def _wire_finding(app: App, parts: Parts, chosen: Sequence[Any]) -> None:
-    """Images are looked at when they come, and anew once something else is asked while they are on show. `chosen`: events that choose a model."""
+def _wire_finding(app: App, parts: Parts, fresh: Callable[[Any], Any], chosen: Sequence[Any]) -> None:
+    """Images are looked at when they come, and anew once something else is asked while they are on show.
+
+    `fresh`: images may come before the page has its list of models. `chosen`: events that choose a model.
+    """
     workspace = app.workspace
     buttons = [button for button, _ in parts.downloads]
     outputs = [parts.well, parts.strip, parts.found, parts.index, *buttons]
@@ -139,9 +149,9 @@ def _wire_finding(app: App, parts: Parts, chosen: Sequence[Any]) -> None:
     asked = [parts.found, parts.index, *parts.looks]
     anew: dict[str, Any] = {"fn": again, "inputs": [parts.source, parts.files, *asked], "outputs": outputs, "js": ON_SHOW, **QUEUED}
     changes = [parts.source.change, *(part.input for part in parts.looks if part not in (parts.model, parts.kind))]
-    for event in (parts.files.upload(uploaded, [parts.files, *asked], outputs, **QUEUED),
-                  parts.sample.click(sampled, [app.dataset, *asked], outputs, **QUEUED),
-                  latest(changes, **anew), *(event.then(**anew) for event in chosen)):
+    for event in (fresh(parts.files.upload).then(uploaded, [parts.files, *asked], outputs, **QUEUED),
+                  fresh(parts.sample.click).then(sampled, [app.dataset, *asked], outputs, **QUEUED),
+                  latest(changes, **anew), *(event.then(trigger_mode="always_last", **anew) for event in chosen)):
         _wire_settling(parts, event)
 
 
