@@ -1,5 +1,7 @@
 """The form of Train in a real browser: what a person chooses stays, and the page comes to rest."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -67,8 +69,21 @@ def test_a_chosen_model_stays_and_the_page_comes_to_rest(sets, page, app):
 
 def test_a_model_that_is_chosen_while_another_set_comes_stays(sets, page, app):
     opened(page, app, sets["boxed"])
-    page.locator("#lb-dataset input").click()
-    page.get_by_role("option", name="outlined", exact=True).click()
-    page.locator(CARD.format("deimv2_femto")).click()
+    assert rests(page), "events call each other for ever"
+    with on_its_way(page):
+        page.locator("#lb-dataset input").click()
+        page.get_by_role("option", name="outlined", exact=True).click()
+        page.locator(CARD.format("deimv2_femto")).click()
+    page.locator(CARD.format("di_maskdino_atto")).wait_for()
     assert rests(page), "events call each other for ever"
     assert chosen(page) == "deimv2_femto"
+
+
+@contextlib.contextmanager
+def on_its_way(page):
+    """What the page asks the server meanwhile is on its way until the end."""
+    held = []
+    page.route("**/gradio_api/**", lambda route: held.append(route) if route.request.method == "POST" else route.continue_())
+    yield
+    assert held
+    page.unroute("**/gradio_api/**")  # which lets all of them go
