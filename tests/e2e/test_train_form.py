@@ -43,9 +43,9 @@ def rests(page):
     """No event is sent any more. The page's heartbeat is none."""
     sent = []
     page.on("request", lambda request: sent.append(request.url) if "/queue/join" in request.url or "/run/predict" in request.url else None)
-    for _ in range(20):
+    for _ in range(30):
         sent.clear()
-        page.wait_for_timeout(3000)
+        page.wait_for_timeout(2000)
         if not sent:
             return True
     return False

@@ -34,7 +34,7 @@ def test_after_ten_epochs_on_200_images_the_average_is_at_most_two_points_behind
     generate("detect", tmp_path / "scenes", images=268, seed=11)
     data = load(tmp_path / "scenes", Path())
     assert len(data.split("train")) >= 199
-    run = runs.create(tmp_path / "run", TrainConfig(data=str(tmp_path / "scenes"), epochs=10, image_size=96, device="cpu", augment="flip",
+    run = runs.create(tmp_path / "run", TrainConfig(data=str(tmp_path / "scenes"), epochs=10, image_size=96, batch=8, device="cpu", augment="flip",
                                                     precision="none", layout="channels_last", threads=1, workers=0))
     assert work(run) == "done"
     state = safe_load(run.last)
