@@ -95,7 +95,7 @@ def survives_the_death_of_the_app(page, app, run):
     app.wait_for(lambda: run.state()["step"] > step or run.state()["phase"] == "done", "the run to go on without the app")
     page.goto("about:blank")  # the old page reloads itself when the app is back, which would cut off the visit below
     app.start()
-    page.goto(f"{app.url}/?lang=en&tab=train")
+    page.goto(f"{app.url}/?lang=en&tab=train&run={run.id}")  # on a fast machine it may be done by now
     page.locator(f'#lb-monitor-title [title="{run.id}"]').wait_for()
 
 

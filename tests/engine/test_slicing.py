@@ -242,9 +242,12 @@ def speckled(size, random, count, range_of_sides):
 @pytest.fixture(scope="module")
 def trained():
     torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     random, network = np.random.default_rng(0), Small()
-    learn = torch.optim.AdamW(network.parameters(), 4e-3)
-    for _ in range(160):
+    learn = torch.optim.AdamW(network.parameters())
+    for step in range(300):
+        learn.param_groups[0]["lr"] = 8e-3 * (1 - step / 300)
         pairs = [speckled((SIDE, SIDE), random, 4, (7, 15)) for _ in range(16)]
         out = network(torch.from_numpy(np.stack([image for image, _ in pairs])).permute(0, 3, 1, 2) / 255)
         there, boxes = torch.zeros(16, 256), torch.zeros(16, 256, 4)
@@ -257,6 +260,7 @@ def trained():
         learn.zero_grad()
         loss.backward()
         learn.step()
+    torch.set_num_threads(threads)
     return Predictor(network, name="small", task=Detect(), classes=("dot",), device=torch.device("cpu"),
                      preprocess=Preprocess(SIDE, (0.0,) * 3, (1.0,) * 3))
 
