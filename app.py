@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import ipaddress
 import logging
@@ -10,6 +11,7 @@ import os
 import socket
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,23 @@ def private_folder(workspace: Path) -> Path:
     return folder
 
 
+@contextlib.contextmanager
+def no_proxy(*own: str) -> Iterator[None]:
+    """Meanwhile no proxy of the environment stands before the hosts given, "*" for all: none of them knows this machine's own addresses.
+
+    Gradio asks its own server whether it has started, and fails where it is imported beside a proxy of a kind that it does not know.
+    """
+    given = os.environ.get("no_proxy")
+    os.environ["no_proxy"] = ",".join(filter(None, (given or os.environ.get("NO_PROXY"), *own)))
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ["no_proxy"]
+        else:
+            os.environ["no_proxy"] = given
+
+
 def serve(options: argparse.Namespace) -> None:
     """Checks what can be checked without loading anything, then builds the page and serves it until Ctrl-C."""
     auth = credentials(options.auth)
@@ -94,6 +113,7 @@ def serve(options: argparse.Namespace) -> None:
     if options.mcp and importlib.util.find_spec("mcp") is None:
         raise UserError("mcp_missing")
     check_port(options.host, options.port)
+    from engine.hub import check_proxies
     from engine.jobs import local
     from engine.workspace import Workspace
 
@@ -103,12 +123,17 @@ def serve(options: argparse.Namespace) -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-    import ui
+    if options.share:
+        check_proxies()
+    with no_proxy("*"):
+        import ui
 
     local.advance(workspace.runs_folder)
     blocks = ui.build(workspace, demo=options.demo)
-    _, url, public = blocks.launch(auth=auth, server_name=options.host, server_port=options.port, share=options.share, mcp_server=options.mcp,
-                                   prevent_thread_lock=True, quiet=True, **look())
+    # Without _frontend=False Gradio gives up where its first page takes longer than 3 s, as on a busy machine.
+    with no_proxy(*(("localhost", "127.0.0.1", options.host.strip("[]")) if options.share else "*")):
+        _, url, public = blocks.launch(auth=auth, server_name=options.host, server_port=options.port, share=options.share, mcp_server=options.mcp,
+                                       prevent_thread_lock=True, quiet=True, _frontend=False, **look())
     if options.share and not public:
         raise UserError("share_failed")
     sys.stdout.write(messages.text("app.ready", url=public or url) + "\n")

@@ -41,21 +41,25 @@ def partners(theirs: Sequence[str], ours: Sequence[str]) -> dict[int, int]:
     return {place: places[name][0] for place, name in enumerate(wanted) if len(places.get(name, ())) == 1 and wanted.count(name) == 1}
 
 
+def dealt(theirs: Sequence[str], ours: Sequence[str]) -> tuple[dict[int, int], list[int]]:
+    """`partners`, and our classes that stay where they are: among equally many, one without a partner was only renamed if its place is free."""
+    pairs = partners(theirs, ours)
+    taken = set(pairs.values())
+    return pairs, [place for place in range(len(ours)) if place not in pairs and place not in taken] if len(theirs) == len(ours) else []
+
+
 def moved(own: Mapping[str, Tensor], state: Mapping[str, Tensor], load_map: LoadMap, theirs: Sequence[str], ours: Sequence[str]) -> dict[str, Tensor]:
     """Tensors of the network that have one row for each class, with the rows of the file for classes of the same name.
 
-    `state` under the names of the network. Where the numbers of classes are equal, rows without a partner stay where they are if their place is
-    free: a class that was only renamed keeps what it has learnt. Otherwise they keep the network's random start.
+    `state` under the names of the network. Rows of classes that are not `dealt` keep the network's random start.
     """
     found: dict[str, Tensor] = {}
-    pairs = partners(theirs, ours)
+    pairs, placed = dealt(theirs, ours)
     if not pairs or pairs == {place: place for place in range(len(ours))} and len(theirs) == len(ours):
         return found
-    if len(theirs) == len(ours):
-        taken = set(pairs.values())
-        pairs |= {place: place for place in range(len(ours)) if place not in pairs and place not in taken}
+    pairs |= {place: place for place in placed}
     for name, value in state.items():
-        if name not in own or not any(re.fullmatch(pattern, name) for pattern in load_map.per_class):
+        if name not in own or not load_map.by_class(name):
             continue
         axis = _class_axis(own[name], value, len(ours), len(theirs))
         if axis is None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from engine import __version__
 from engine.datasets.faults import writing
 from engine.exported import INPUT, KEY, OUTPUTS, SUFFIX, Card, read
-from engine.predict import Predictor, load
+from engine.predict import Predictor, load_named
 from engine.types import UserError
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ class Flat(nn.Module):
 def export(model: str | Path, out: Path, *, to: str = "onnx", precision: str = "fp32", name: str | None = None,
            classes: Sequence[str] | None = None, options: Mapping[str, Any] = MappingProxyType({}), image_size: int = 0,
            force: bool = False) -> Exported:
-    """Writes `model` (as for `predict.load`; `name` is that of the architecture) to `out`: a file, or a folder that it gets its own name in.
+    """Writes `model` (as for `predict.load_named`; `name` is that of the architecture) to `out`: a file, or a folder in which it gets
+    its own name. `classes`: a name for each class, in place of the model's own.
 
     Raises UserError for a target that is not known, a file that stands already (unless `force`), a network that cannot be exported, and
     outputs that differ; nothing is left behind then.
@@ -84,7 +85,7 @@ def export(model: str | Path, out: Path, *, to: str = "onnx", precision: str = "
     file = target(Path(model), out, force=force)
     if Path(model).suffix.lower() == SUFFIX:
         raise UserError("export_again", path=str(model))
-    predictor = load(model, name, classes=classes, device="cpu", options=options, image_size=image_size)
+    predictor = load_named(model, name, classes, device="cpu", options=options, image_size=image_size)
     card = card_of(predictor)
     proto = traced(predictor, free_sides=predictor.slides)
     meta = proto.metadata_props.add()

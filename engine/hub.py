@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ ATTEMPTS, PAUSE_S = 5, 1.0
 PARTIAL = 206
 PIECE = 1 << 18
 SHA256 = re.compile("[0-9a-f]{64}")
+PROXIES = ("http", "https", "socks5", "socks5h")
 PLAIN_TAG = re.compile(r"\w[\w.-]*")
 BLOCK = 1 << 20
 Progress = Callable[[int, int], None]
@@ -63,6 +65,7 @@ def fetch(repository: str, file: str, progress: Progress | None = None) -> Path:
 
     if found := cached_file(repository, file):
         return found
+    check_proxies()
     endpoint = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
     where = {"repository": repository, "file": file, "endpoint": endpoint}
     try:
@@ -77,6 +80,14 @@ def fetch(repository: str, file: str, progress: Progress | None = None) -> Path:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError("no_space_to_write", path=error.filename or constants.HF_HUB_CACHE) from error
         raise UserError("weights_offline", **where) from error
+
+
+def check_proxies() -> None:
+    """Raises UserError for a proxy of the environment that speaks something which no client here knows, as the socks:// of some desktops."""
+    for kind, proxy in urllib.request.getproxies().items():
+        scheme, apart, _ = proxy.partition("://")
+        if kind in ("http", "https", "all") and apart and scheme.lower() not in PROXIES:
+            raise UserError("proxy_scheme", name=f"{kind.upper()}_PROXY", scheme=scheme, known=", ".join(f"{each}://" for each in PROXIES))
 
 
 def megabytes(come: int, whole: int) -> tuple[str, str]:

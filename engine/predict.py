@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,6 +177,25 @@ def load(path: str | Path, model: str | None = None, *, classes: Sequence[str] |
     spec, found = recognised(state, file, model, options)
     stored = class_heads.names_in(state, found.get("num_classes")) if spec.task in ("detect", "instance") else ()
     return _from_checkpoint(file, spec, found, (classes, stored), target, image_size)
+
+
+def load_named(path: str | Path, model: str | None, names: Sequence[str] | None, **how: Any) -> Predictor:
+    """`load` with other keywords, its classes under the wanted `names`. Raises UserError unless there is one name for each class."""
+    try:
+        predictor = load(path, model, **how)
+    except UserError as error:
+        if names is None or error.key != "weights_no_classes":
+            raise
+        return load(path, model, classes=names, **how)  # the file does not show how many classes there are; the names do
+    if names is not None:
+        if len(names) != len(predictor.classes):
+            raise UserError("class_names_differ", given=len(names), names=_some(names), wanted=len(predictor.classes), known=_some(predictor.classes))
+        predictor.classes = tuple(names)
+    return predictor
+
+
+def _some(names: Sequence[str]) -> str:
+    return textwrap.shorten(", ".join(names), 400, placeholder=" …")
 
 
 def _check_told(path: str | Path, stored: str, model: str | None, given: Sequence[str]) -> None:

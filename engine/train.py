@@ -118,9 +118,12 @@ def _opening(session: Session, resumed: bool) -> Iterator[Event]:
         key = "weights_fitted" if found.adapted else f"{found.part}_loaded"
         yield Event("note", values={"key": key, "file": session.source, "matched": len(found.matched), "reshaped": len(found.reshaped),
                                     "missing": len(found.missing), "ignored": len(found.ignored)})
-        if found.adapted:
-            yield Event("note", values={"key": "head_adapted", "names": ", ".join(found.adapted), "count": len(found.adapted),
-                                        "others": len(data.classes) - len(found.adapted)})
+        anew = len(data.classes) - len(found.adapted) - len(found.placed) if found.adapted else 0
+        for part, names in (("adapted", found.adapted), ("placed", found.placed)):
+            if names:
+                yield Event("note", values={"key": f"head_{part}", "names": ", ".join(names), "count": len(names)})
+        if anew:
+            yield Event("note", values={"key": "head_anew", "count": anew})
     if any(data.unseen):
         count, valid = data.unseen
         yield Event("note", values={"key": "accepted_unseen", "count": count, "images": len(data.train), "valid": valid})

@@ -44,8 +44,8 @@ class Coverage:
     """What became of each tensor: names of the network, but `unexpected` and the recomputed part of `ignored` are the file's.
 
     `reshaped` kept their random start because the number of classes differs. `in_order`: names said nothing, but the file holds tensors of the
-    same shapes in the same order. `adapted`: classes whose rows were found by their name in a file of other classes.
-    `part`: what was filled, the whole network or its backbone alone.
+    same shapes in the same order. `adapted`: classes whose rows were found by their name in a file of other classes;
+    `placed`: those that keep the rows of another name, which stood at their place. `part`: what was filled, the whole network or its backbone alone.
     """
 
     matched: tuple[str, ...]
@@ -55,6 +55,7 @@ class Coverage:
     reshaped: tuple[str, ...]
     in_order: bool = False
     adapted: tuple[str, ...] = ()
+    placed: tuple[str, ...] = ()
     part: Literal["weights", "backbone"] = "weights"
 
     @property
@@ -85,9 +86,12 @@ def fill(model: nn.Module, content: Any, path: Path | str, classes: Sequence[str
     if classes and usable:
         theirs = class_heads.names_in(content, _length(state, load_map))
         renamed = {load_map.rename(name): value for name, value in state.items()}
-        if moved := class_heads.moved(own, renamed, load_map, theirs, classes):
-            usable |= moved
-            coverage = replace(coverage, adapted=tuple(classes[place] for place in sorted(class_heads.partners(theirs, classes))))
+        named, placed = class_heads.dealt(theirs, classes)
+        moved = class_heads.moved(own, renamed, load_map, theirs, classes)
+        usable |= moved
+        kept = moved or all(name in coverage.matched for name in own if load_map.by_class(name))
+        coverage = replace(coverage, adapted=tuple(classes[place] for place in sorted(named)) if moved else (),
+                           placed=tuple(classes[place] for place in placed) if kept else ())
     put(model, usable)
     return coverage
 
@@ -250,7 +254,7 @@ def compare(own: dict[str, Tensor], state: dict[str, Tensor], load_map: LoadMap)
             continue
         elif target in own and own[target].shape == value.shape:
             usable[target] = value
-        elif target in own and _matches(target, load_map.per_class):
+        elif target in own and load_map.by_class(target):
             reshaped.append(target)
         elif _matches(target, load_map.recomputed):
             ignored.append(name)

@@ -108,3 +108,26 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def test_proxies_that_do_not_know_this_machine_are_left_aside(tmp_path):
+    """One that does not answer, and one of a kind that Gradio does not know."""
+    environment = {key: given for key, given in os.environ.items() if "proxy" not in key.lower()}
+    environment |= {"HTTP_PROXY": f"http://127.0.0.1:{free_port()}", "ALL_PROXY": "socks://127.0.0.1:9"}
+    command = [sys.executable, "app.py", "--port", str(free_port()), "--workspace", str(tmp_path / "space"), "--lang", "en"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        told = process.stdout.readline()
+        process.kill()
+    assert "Lightbox is at" in told
+
+
+def test_proxies_are_left_aside_only_meanwhile(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "intranet.example")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with app.no_proxy("localhost"):
+        assert os.environ["no_proxy"] == "intranet.example,localhost"
+    assert os.environ["NO_PROXY"] == "intranet.example" and (os.name == "nt" or "no_proxy" not in os.environ)
+    monkeypatch.setenv("no_proxy", "a")
+    with app.no_proxy("*"):
+        assert os.environ["no_proxy"] == "a,*"
+    assert os.environ["no_proxy"] == "a"

@@ -6,10 +6,8 @@ import argparse
 import glob
 import json
 import sys
-import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,12 +68,14 @@ def set_outlines(predictor: Predictor, arguments: argparse.Namespace) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from engine.predict import load_named
     from engine.predictions import class_names, document
 
     check_numbers(arguments)
     slices = slicing.wanted(arguments.slices)
     files = found_images(arguments.inputs)
-    predictor = _loaded(arguments, class_names(arguments.classes) if arguments.classes else None)
+    predictor = load_named(arguments.target, arguments.model, class_names(arguments.classes) if arguments.classes else None,
+                           device=arguments.device, options=pairs(arguments.set), image_size=arguments.image_size)
     predictor.tta, predictor.tiled = arguments.tta, arguments.tiled or predictor.tiled
     predictor.slices = slices
     if slices and predictor.task.name not in ("detect", "instance"):
@@ -95,28 +95,6 @@ def run(arguments: argparse.Namespace) -> int:
         (out / LISTED).write_text(json.dumps({**told, "videos": videos} if videos else told, ensure_ascii=False, indent=1),
                                               encoding="utf-8")
     return 2 if failed + broken and not entries and not videos else 0
-
-
-def _loaded(arguments: argparse.Namespace, names: list[str] | None) -> Predictor:
-    """The model with the wanted names of its classes. Raises UserError unless there is one for each class."""
-    from engine.predict import load
-
-    read = partial(load, arguments.target, arguments.model, device=arguments.device, options=pairs(arguments.set), image_size=arguments.image_size)
-    try:
-        predictor = read()
-    except UserError as error:
-        if names is None or error.key != "weights_no_classes":
-            raise
-        return read(classes=names)  # the file does not show how many classes there are; the names do
-    if names is not None:
-        if len(names) != len(predictor.classes):
-            raise UserError("class_names_differ", given=len(names), names=_some(names), wanted=len(predictor.classes), known=_some(predictor.classes))
-        predictor.classes = tuple(names)
-    return predictor
-
-
-def _some(names: Sequence[str]) -> str:
-    return textwrap.shorten(", ".join(names), 400, placeholder=" …")
 
 
 def _tell_own_threshold(predictor: Predictor, arguments: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,10 @@ class LoadMap:
     recomputed: tuple[str, ...] = ()
     per_class: tuple[str, ...] = ()
     class_bias: str = ""
+
+    def by_class(self, name: str) -> bool:
+        """Whether the shape of the network's tensor `name` depends on the number of classes."""
+        return any(re.fullmatch(pattern, name) for pattern in self.per_class)
 
 
 @dataclass(frozen=True)

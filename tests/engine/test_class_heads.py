@@ -74,18 +74,29 @@ def test_new_classes_keep_their_start_and_known_ones_what_was_learnt(tmp_path, n
 def test_a_class_that_was_only_renamed_keeps_its_place(tmp_path):
     network, file = saved(tmp_path, "deimv2_atto", ("cat", "dog", "bird"))
     other = fresh("deimv2_atto", ("dog", "鸟", "cat"))
-    load_into(other, file, ("dog", "鸟", "cat"))
+    coverage = load_into(other, file, ("dog", "鸟", "cat"))
+    assert coverage.adapted == ("dog", "cat") and not coverage.placed
     key = "decoder.enc_score_head.weight"
     rows, theirs = other.state_dict()[key], network.state_dict()[key]
     assert torch.equal(rows[0], theirs[1]) and torch.equal(rows[2], theirs[0])
     assert not torch.equal(rows[1], theirs[1])  # its old place holds the dog now
 
 
+def test_what_became_of_each_class_is_told(tmp_path):
+    _, file = saved(tmp_path, "deimv2_atto", ("cat", "dog", "bird"))
+    for ours, adapted, placed in ((("cat", "狗", "bird"), ("cat", "bird"), ("狗",)), (("bird", "狗", "x"), ("bird",), ("狗", "x")[:1]),
+                                  (("cat", "dog", "bird"), (), ()), (("x", "y"), (), ())):
+        coverage = load_into(fresh("deimv2_atto", ours), file, ours)
+        assert (coverage.adapted, coverage.placed) == (adapted, placed)
+    other = load_into(fresh("deimv2_n", ("a", "b", "c")), saved(tmp_path, "deimv2_atto", ("x", "y", "z"))[1], ("a", "b", "c"))
+    assert not other.placed, "the last layers of another network do not fit"
+
+
 def test_other_names_for_the_same_number_of_classes_change_nothing(tmp_path):
     network, file = saved(tmp_path, "deimv2_atto", ("cat", "dog"))
     other = fresh("deimv2_atto", ("猫", "狗"))
     coverage = load_into(other, file, ("猫", "狗"))
-    assert not coverage.adapted
+    assert not coverage.adapted and coverage.placed == ("猫", "狗")
     assert torch.equal(other.state_dict()["decoder.enc_score_head.weight"], network.state_dict()["decoder.enc_score_head.weight"])
 
 

@@ -251,6 +251,13 @@ def test_display_names_may_be_given_and_options_not(tagger):
         assert error.value.key == key
 
 
+@pytest.mark.parametrize("names", [CLASSES[:2], (*CLASSES, "4")])
+def test_names_for_some_classes_alone_are_refused(detector, tmp_path, names):
+    with pytest.raises(UserError) as caught:
+        export(detector[0], tmp_path / "out.onnx", classes=names)
+    assert caught.value.key == "class_names_differ" and ", ".join(CLASSES) in str(caught.value) and not list(tmp_path.iterdir())
+
+
 def test_the_command_line_measures_a_file_like_its_run(quick, tmp_path, capsys):
     generate("classify", tmp_path / "data", 24, 0)
     own = best(tmp_path / "own", "timm", TAGS, {}, 32, FINDINGS)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.models import models as registry
 from engine.types import UserError
-from engine.weights_reading.containers import reading
+from engine.weights_reading.told import told_by
 from engine.workspace import Workspace
 from ui.forms import SUGGESTED
 from ui.pages.predict.result import DETECT, TASKS, THRESHOLD, Held
@@ -119,13 +119,12 @@ def held(workspace: Workspace, chosen: str | None, kind: str | None = None) -> H
 @lru_cache(maxsize=64)
 def _held(file: Path, _changed: int) -> Held:
     """Nothing is said by a file that is damaged, and by one that was not written here."""
+    told = told_by(file)
     try:
-        with reading(file) as content:
-            told = content.root
         thresholds, options = told["thresholds"], told["options"]
         score = float(thresholds.get("score", THRESHOLD if told["task"] == DETECT else 0.5))
         found = Held.of(told["task"], tuple(map(str, told["classes"])), score, thresholds, exclusive=options.get("mode") == "multiclass")
-    except (UserError, LookupError, TypeError, ValueError, AttributeError):
+    except (LookupError, TypeError, ValueError):
         return Held()
     return found if found.task in TASKS and 0 <= found.threshold <= 1 and 0 <= found.nms <= 1 else Held()
 

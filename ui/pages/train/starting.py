@@ -86,9 +86,7 @@ def head(config: TrainConfig, language: str) -> str:
     theirs, ours = (_front(names, config.task) for names in (told(config).classes, _classes(config)))
     if not theirs or not ours or [class_heads.plain(name) for name in theirs] == [class_heads.plain(name) for name in ours]:
         return ""
-    pairs = class_heads.partners(theirs, ours)
-    taken = set(pairs.values())
-    placed = [place for place in range(len(ours)) if place not in pairs and place not in taken] if len(theirs) == len(ours) else []
+    pairs, placed = class_heads.dealt(theirs, ours)
     if not pairs and not placed:
         return t("train.head_none", language, all=len(ours), names=_names(theirs))
     parts = {"named": sorted(pairs), "placed": placed, "anew": [place for place in range(len(ours)) if place not in {*pairs, *placed}]}
