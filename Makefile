@@ -9,8 +9,11 @@ PROCESSES ?= 2
 SIDE_BY_SIDE = -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 BIN := $(VENV)/bin
 INSTALL = @if command -v uv >/dev/null 2>&1; \
-	then uv pip install --quiet --python $(BIN)/python -r $(1) -c constraints.txt; \
+	then uv pip install --quiet --compile-bytecode --python $(BIN)/python -r $(1) -c constraints.txt; \
 	else $(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(1) -c constraints.txt; fi
+
+# Tests start many programs; each would compile every module anew.
+test test-all: unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test test-all lint clean
 run: $(VENV)/.installed
