@@ -12,8 +12,8 @@ INSTALL = @if command -v uv >/dev/null 2>&1; \
 	then uv pip install --quiet --compile-bytecode --python $(BIN)/python -r $(1) -c constraints.txt; \
 	else $(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(1) -c constraints.txt; fi
 
-# Tests start many programs; each would compile every module anew.
-test test-all: unexport PYTHONDONTWRITEBYTECODE
+# Tests start many programs, and each would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test test-all lint clean
 run: $(VENV)/.installed
