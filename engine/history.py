@@ -10,6 +10,7 @@ from engine.metrics.names import shown
 
 INK, TRAIN, COLOURS = "#333333", "#0072B2", ("#D55E00", "#009E73", "#CC79A7")
 SIZE_INCHES, DPI = (11, 3.6), 120
+MARGINS = (0.045, 0.14, 0.985, 0.91)  # left, bottom, right, top
 
 
 def draw_history(rows: Sequence[dict[str, Any]], task: str, file: Path) -> None:
@@ -17,7 +18,8 @@ def draw_history(rows: Sequence[dict[str, Any]], task: str, file: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(SIZE_INCHES, dpi=DPI, layout="constrained")
+    figure = Figure(SIZE_INCHES, dpi=DPI)
+    figure.subplots_adjust(*MARGINS, wspace=0.24)  # found by matplotlib itself, they take as long as the drawing
     FigureCanvasAgg(figure)
     loss, metrics, rate = figure.subplots(1, 3)
     steps = _epochs_by_step(rows)
@@ -33,6 +35,9 @@ def draw_history(rows: Sequence[dict[str, Any]], task: str, file: Path) -> None:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
+    rate.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # a power of ten beside the axis would stand in the title
+    if rate.lines:
+        rate.set_ylim(bottom=0)
     if metrics.lines:
         metrics.set_ylim(0, 1)
         metrics.legend(fontsize=8, frameon=False)

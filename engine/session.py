@@ -108,6 +108,10 @@ class Session:
         self.loader = training_loader(images, self.batches, workers, self.device)
         self.squares = SquareCache(self.side)
 
+    def close(self) -> None:
+        """Ends the processes that load images. Left to the collector, as session and loader know each other, they hold it up for seconds."""
+        del self.loader
+
     def _encode(self, sample: Sample, image: np.ndarray, seed: int, strong: int, pick: Pick) -> tuple[np.ndarray, dict[str, Tensor]]:
         return self.task.encode_mixed(self._encoding, sample, image, seed, strong, pick)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,7 +43,8 @@ def train(config: TrainConfig, folder: Path | None = None, *, stop: Callable[[],
     `stop` is asked after every batch; a stopped run can be resumed exactly. Of a `group` of processes all run this, the first one's `config` and
     `stop` count, and it alone writes into the folder, which all can read. Raises UserError for what a person can mend.
     """
-    with TemporaryDirectory(prefix="lightbox-") as temporary:
+    with ExitStack() as ends:
+        temporary = ends.enter_context(TemporaryDirectory(prefix="lightbox-"))
         folder = folder or Path(temporary)
         config = TrainConfig.from_dict(group.first(config.as_dict())) if group.size > 1 else config
         yield Event("note", values={"key": "reading_data", "data": config.data})
@@ -51,6 +53,7 @@ def train(config: TrainConfig, folder: Path | None = None, *, stop: Callable[[],
             yield Event("stopped")
             return
         session = Session(config, (folder if group.main else Path(temporary)) / "data", "none" if resumed else config.weights, group)
+        ends.callback(session.close)
         yield from _opening(session, resumed)
         clock = Clock(session, replay=bool(config.epochs_plan) and not resumed)
         way, seconds = session.measure()

@@ -77,7 +77,7 @@ class Recorder:
     def __init__(self, run: Run) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.run, self.written, self.drawn = run, 0.0, -HISTORY_EVERY_S
+        self.run, self.written, self.drawn = run, 0.0, time.monotonic()
         self.board = SummaryWriter(str(run.folder / "tensorboard"))
 
     def __call__(self, event: Any) -> None:
@@ -140,19 +140,20 @@ class Recorder:
     def on_stopped(self, event: Any) -> None:
         told = messages.text("log.stopped", step=event.step, epoch=event.epoch) if event.epoch else messages.text("log.stopped_before")
         log.info("%s", told)
+        if event.epoch:
+            self._draw_history(last=True)
         self.run.write_state(phase="stopped", step=event.step, epoch=event.epoch, eta_s=None, fetching=None)
 
     def on_done(self, event: Any) -> None:
         log.info("%s", messages.text("log.done", epoch=event.epoch))
-        self.drawn = -HISTORY_EVERY_S
-        self._draw_history()
+        self._draw_history(last=True)
         self.run.write_state(phase="done", step=event.step, epoch=event.epoch, eta_s=None)
 
-    def _draw_history(self) -> None:
+    def _draw_history(self, *, last: bool = False) -> None:
         """At most every HISTORY_EVERY_S, and at the end."""
         from engine.history import draw_history
 
-        if time.monotonic() - self.drawn >= HISTORY_EVERY_S:
+        if last or time.monotonic() - self.drawn >= HISTORY_EVERY_S:
             draw_history(self.run.metrics()[0], self.run.config().task, self.run.folder / "training_history.png")
             self.drawn = time.monotonic()
 

@@ -10,7 +10,7 @@ import pytest
 
 from engine.datasets.samples import generate
 
-EPOCHS = 40
+EPOCHS = 32
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 

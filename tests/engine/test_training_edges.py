@@ -1,6 +1,8 @@
 """Training where things go wrong: odd data, broken files, crashes at any moment, settings that cannot work."""
 
+import gc
 import json
+import multiprocessing
 import re
 import shutil
 import subprocess
@@ -90,6 +92,21 @@ def test_loader_processes_do_not_change_the_result(plain, tmp_path):
     first, second = (runs.create(tmp_path / f"{n}", tiny(plain, workers=n, epochs=1)) for n in (0, 2))
     assert work(first) == work(second) == "done"
     assert same(weights_of(first), weights_of(second)) and rows_of(first) == rows_of(second)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_loader_processes_end_with_the_training(plain, tmp_path, stopped):
+    """And not some time later, when the collector of cycles happens to find them."""
+    run = runs.create(tmp_path / "run", tiny(plain, workers=2, epochs=1))
+    if stopped:
+        run.request_stop()
+    gc.collect()
+    gc.disable()
+    try:
+        assert work(run) == ("stopped" if stopped else "done")
+        assert not multiprocessing.active_children()
+    finally:
+        gc.enable()
 
 
 def truncate(file):
