@@ -114,6 +114,9 @@ def test_images_that_come_before_the_list_of_models_are_looked_at(page, half_sur
     held[0].continue_()
     page.locator("#lb-predict-result .lb-picture img").wait_for(timeout=30_000)
     assert page.locator(".toast-body.error").count() == 0
+    page.set_viewport_size({"width": 390, "height": 844})
+    heights = [page.locator(part).bounding_box()["y"] for part in ("#lb-predict-files", "#lb-predict-result", "#lb-predict-threshold")]
+    assert heights == sorted(heights), "on a narrow screen the answer stands next to the question"
 
 
 def the_third_is_seen_again(page, score):

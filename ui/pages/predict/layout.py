@@ -90,9 +90,10 @@ def layout(app: App) -> Parts:
                 sample = gr.Button(label("predict.sample"), size="sm", elem_id="lb-predict-sample")
             with gr.Column(elem_classes="lb-stacked", visible=False) as video:
                 film_controls = film.controls()
-            shown, looks = _filters(), _looks()
-            with gr.Column(elem_classes="lb-stacked") as files_side, gr.Row(elem_classes="lb-pair"):
-                files_of = tuple(_download(name) for name in FILES)
+            with gr.Column(elem_classes="lb-stacked", elem_id="lb-predict-settings"):
+                shown, looks = _filters(), _looks()
+                with gr.Column(elem_classes="lb-stacked") as files_side, gr.Row(elem_classes="lb-pair"):
+                    files_of = tuple(_download(name) for name in FILES)
         with gr.Column(elem_classes="lb-main"):
             with gr.Column() as still:
                 strip = gr.HTML("", js_on_load=view.STRIP_JS, visible=False, elem_id="lb-predict-strip", **PLAIN)
