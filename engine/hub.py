@@ -84,7 +84,10 @@ def fetch(repository: str, file: str, progress: Progress | None = None) -> Path:
 
 def check_proxies() -> None:
     """Raises UserError for a proxy of the environment that speaks something which no client here knows, as the socks:// of some desktops."""
-    for kind, proxy in urllib.request.getproxies().items():
+    proxies = urllib.request.getproxies()
+    if "*" in proxies.get("no", ""):
+        return
+    for kind, proxy in proxies.items():
         scheme, apart, _ = proxy.partition("://")
         if kind in ("http", "https", "all") and apart and scheme.lower() not in PROXIES:
             raise UserError("proxy_scheme", name=f"{kind.upper()}_PROXY", scheme=scheme, known=", ".join(f"{each}://" for each in PROXIES))

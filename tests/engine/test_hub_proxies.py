@@ -81,6 +81,12 @@ def test_a_proxy_of_an_unknown_kind_is_named_without_its_password(mirror, monkey
     assert "secret" not in str(caught.value) and not mirror.asked
 
 
+def test_a_proxy_that_no_address_goes_through_is_no_hindrance(mirror, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "*")
+    assert hub.fetch(REPOSITORY, FILE).read_bytes() == mirror.files[FILE]
+
+
 def test_a_proxy_that_does_not_answer_is_no_crash(mirror, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
